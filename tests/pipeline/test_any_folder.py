@@ -18,24 +18,24 @@ from wcodec.pipeline.part_folder import LISTED, only_encoder
 from wcodec.planning.parsing import parse_recipe
 
 
-def tree(folder: Path) -> set[bytes]:
-    """All paths inside of a folder, folders too."""
+def list_paths(folder: Path) -> set[bytes]:
+    """All paths of a folder, with those of its folders."""
     return {os.fsencode(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def there_and_back(folder: Path) -> Path:
-    """The folder encoded and decoded, compared; the containers."""
+def round_trip(folder: Path) -> Path:
+    """Encode a folder, decode it, and compare; return the folder of the containers."""
     packed, back = folder.with_name("m.wcz"), folder.with_name("back")
     package.encode(folder, packed, lossless=True)
     package.verify(packed)
     package.decode(packed, back)
     assert contents(back) == contents(folder)
-    assert tree(back) == tree(folder)
+    assert list_paths(back) == list_paths(folder)
     assert LISTED not in {path.name for path in packed.iterdir()}
     return packed
 
 
-def test_a_saved_model_and_an_mlpackage_come_back(tmp_path: Path) -> None:
+def test_a_saved_model_an_mlpackage_and_empty_folders_are_restored(tmp_path: Path) -> None:
     for name, files, empty in (
         ("saved", {"saved_model.pb": b"\x08\x01\x12\x04", "variables/variables.index": b"i" * 90}, ["assets"]),
         ("x.mlpackage", {"Manifest.json": b"{}", "Data/com.apple.CoreML/weights/weight.bin": bytes(900)}, []),
@@ -48,12 +48,12 @@ def test_a_saved_model_and_an_mlpackage_come_back(tmp_path: Path) -> None:
             (folder / inside).write_bytes(content)
         for inside in ["", *empty]:
             (folder / inside).mkdir(parents=True, exist_ok=True)
-        there_and_back(folder)
+        round_trip(folder)
         with pytest.raises(ModelFileError, match="; lossless keeps any folder"):
             package.encode(folder, tmp_path / name / "lossy.wcz")
 
 
-def test_names_that_are_odd_come_back(tmp_path: Path) -> None:
+def test_files_with_unusual_names_are_restored(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     odd = [b"a:b", b"kernel:0", b"back\\slash", b"latin-\xe9", b"line\nbreak", b"index", b"x" * 250, b"a", b"a.wcz"]
     for name in odd[:-1]:
@@ -62,13 +62,13 @@ def test_names_that_are_odd_come_back(tmp_path: Path) -> None:
     (folder / "a.wcz").mkdir()
     (folder / "a.wcz" / "b").write_text("b")
     write_npz(folder / "w.npz", {"w": weights(1, 20, 30)})
-    packed = there_and_back(folder)
+    packed = round_trip(folder)
     assert {path.name for path in packed.iterdir()} == {"index.wcz", *(f"{i}.wcz" for i in range(10))}
     weight = package.open(packed)["w"]
     assert weight.shape == (20, 30)
 
 
-def test_the_command_takes_them_and_lists_them(wcodec: Run, tmp_path: Path) -> None:
+def test_the_command_accepts_unusual_names(wcodec: Run, tmp_path: Path) -> None:
     folder = tmp_path / "m"
     folder.mkdir()
     write_npz(folder / os.fsdecode(b"\xe9:1.npz"), {"w": weights(1, 20, 30)})
@@ -78,7 +78,7 @@ def test_the_command_takes_them_and_lists_them(wcodec: Run, tmp_path: Path) -> N
     assert contents(tmp_path / "back") == contents(folder)
 
 
-def test_base_files_are_found_by_odd_names_too(tmp_path: Path) -> None:
+def test_base_files_are_found_by_unusual_names(tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name / "sub").mkdir(parents=True)
         write_npz(tmp_path / name / "sub" / "w:0.npz", {"w": weights(1, 200, 30)})
@@ -89,7 +89,7 @@ def test_base_files_are_found_by_odd_names_too(tmp_path: Path) -> None:
     assert contents(tmp_path / "back") == contents(tmp_path / "new")
 
 
-def test_files_of_the_user_that_look_like_parts_stay(tmp_path: Path) -> None:
+def test_user_files_with_names_of_parts_are_not_removed(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     mine = tmp_path / "out" / "notes.0123456789abcdef.wcz"
     mine.parent.mkdir()
@@ -100,7 +100,7 @@ def test_files_of_the_user_that_look_like_parts_stay(tmp_path: Path) -> None:
     assert before.items() <= contents(tmp_path / "out").items()
 
 
-def test_parts_of_earlier_attempts_are_removed_and_a_list_that_lies_removes_nothing(tmp_path: Path) -> None:
+def test_parts_of_earlier_attempts_are_removed_and_a_hostile_list_removes_no_other_file(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     outside, out = tmp_path / "x.0123456789abcdef.wcz", tmp_path / "out"
     out.mkdir()
@@ -113,14 +113,14 @@ def test_parts_of_earlier_attempts_are_removed_and_a_list_that_lies_removes_noth
     package.verify(out)
 
 
-def test_of_two_encoders_of_a_folder_one_says_that_another_is_at_work(wcodec: Run, tmp_path: Path) -> None:
+def test_a_second_encoder_of_a_folder_is_refused(wcodec: Run, tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     folder = folder_of(tmp_path / "m")
     assert folder
     with only_encoder(tmp_path / "m.wcz", 0o700):
         with pytest.raises(WcodecError, match=r"m\.wcz: another encoder is at work"):
             encode_folder(folder, tmp_path / "m.wcz", parse_recipe({}))
-        told = wcodec("encode", tmp_path / "m", "-f")
-        assert (told.returncode, "another encoder is at work" in told.stderr) == (1, True)
+        done = wcodec("encode", tmp_path / "m", "-f")
+        assert (done.returncode, "another encoder is at work" in done.stderr) == (1, True)
     assert not (tmp_path / "m.wcz").exists()
     assert wcodec("encode", tmp_path / "m").returncode == 0

@@ -1,4 +1,4 @@
-"""Coding against an earlier version: equal tensors take no bytes, and only that version decodes it."""
+"""Coding against an earlier version: equal tensors take almost no bytes, and decoding needs that version."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def earlier() -> dict[str, np.ndarray]:
 
 
 def later() -> dict[str, np.ndarray]:
-    """A little training later; one tensor more, one of another shape."""
-    moved = {name: (one + 1e-3 * weights(9, *one.shape)).astype(one.dtype) for name, one in earlier().items()}
-    return moved | {"n": earlier()["n"], "new": weights(5, 30, 20), "bias": weights(2, 210)}
+    """The tensors after a little training, with one new tensor and one of another shape."""
+    trained = {name: (old + 1e-3 * weights(9, *old.shape)).astype(old.dtype) for name, old in earlier().items()}
+    return trained | {"n": earlier()["n"], "new": weights(5, 30, 20), "bias": weights(2, 210)}
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_later_version_is_smaller_and_comes_back_byte_for_byte(kind: str, tmp_path: Path) -> None:
+def test_a_later_version_is_smaller_and_restored_byte_for_byte(kind: str, tmp_path: Path) -> None:
     old, new = (tmp_path / f"{name}.{kind}" for name in ("old", "new"))
     WRITERS[kind](old, earlier())
     WRITERS[kind](new, later())
@@ -52,7 +52,7 @@ def test_a_later_version_is_smaller_and_comes_back_byte_for_byte(kind: str, tmp_
     assert package.open(tmp_path / "m.wcz", base=old)["a"].tobytes() == later()["a"].tobytes()
 
 
-def test_what_did_not_change_costs_almost_nothing(tmp_path: Path) -> None:
+def test_unchanged_tensors_take_almost_no_bytes(tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 900, 900)})
     (tmp_path / "new.safetensors").write_bytes(old.read_bytes())
     for words in ({"lossless": True}, {}):
@@ -60,40 +60,40 @@ def test_what_did_not_change_costs_almost_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [{}, {"bits": 4}, {"max_error": 1e-4}, {"preset": "small"}], ids=str)
-def test_lossy_differences_are_smaller_at_no_larger_error(words: dict[str, object], tmp_path: Path) -> None:
+def test_lossy_differences_are_smaller_without_a_larger_error(words: dict[str, object], tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", earlier())
     new = write_safetensors(tmp_path / "new.safetensors", later())
     alone = package.encode(new, tmp_path / "alone.wcz", **words)
-    told = package.encode(new, tmp_path / "m.wcz", base=old, **words)
-    assert told.file_bytes < alone.file_bytes
-    assert told.relative_error <= alone.relative_error * 1.02
+    numbers = package.encode(new, tmp_path / "m.wcz", base=old, **words)
+    assert numbers.file_bytes < alone.file_bytes
+    assert numbers.relative_error <= alone.relative_error * 1.02
     opened = package.open(tmp_path / "m.wcz", base=old)
     error = energy = 0.0
     for name, values in later().items():
         if values.dtype.kind == "f" and values.ndim > 1:
             exact = values.astype(np.float64)
             error, energy = error + np.square(opened[name] - exact).sum(), energy + np.square(exact).sum()
-    assert error / energy <= told.relative_error * 1.01 + 1e-7
+    assert error / energy <= numbers.relative_error * 1.01 + 1e-7
     decode(tmp_path / "m.wcz", tmp_path / "1", base=old, threads=1)
     decode(tmp_path / "m.wcz", tmp_path / "2", base=old, threads=2)
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_the_user_is_told_what_part_of_the_difference_is_lost(tmp_path: Path) -> None:
-    """The steps of the preset follow from the weights: a small difference is below them."""
+def test_a_note_has_the_fraction_of_the_difference_that_is_lost(tmp_path: Path) -> None:
+    """The steps of the preset follow from the weights, and a small difference is below them."""
     old = write_safetensors(tmp_path / "old.safetensors", earlier())
     new = write_safetensors(tmp_path / "new.safetensors", later())
     change = {name: later()[name].astype(np.float64) - earlier()[name] for name in ("a", "half")}
     notes = encode(new, tmp_path / "m.wcz", Recipe(), base=old).notes
     opened = package.open(tmp_path / "m.wcz", base=old)
     lost = sum(np.square(opened[name] - later()[name].astype(np.float64)).sum() for name in change)
-    percent = round(100 * lost / sum(np.square(one).sum() for one in change.values()))
+    percent = round(100 * lost / sum(np.square(difference).sum() for difference in change.values()))
     assert percent > 50
     assert [note.partition(" of")[0] for note in notes] == [f"{percent} %"]
     assert encode(new, tmp_path / "n.wcz", Recipe(max_error=1e-8), base=old).notes == ()
 
 
-def test_a_base_of_nothing_in_common_makes_nothing_larger(tmp_path: Path) -> None:
+def test_an_unrelated_base_does_not_make_the_file_larger(tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(7, 200, 300), "v": weights(8, 90)})
     new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 200, 300), "v": weights(2, 90)})
     for words in ({"lossless": True}, {}, {"bits": 4}):
@@ -106,7 +106,7 @@ def test_a_base_of_nothing_in_common_makes_nothing_larger(tmp_path: Path) -> Non
         package.encode(new, tmp_path / "m.wcz", base=tmp_path / "missing", lossless=True)
 
 
-def test_another_base_or_none_is_refused_by_name(wcodec: Run, tmp_path: Path) -> None:
+def test_decoding_without_the_base_or_with_another_is_refused_with_its_digest(wcodec: Run, tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", earlier())
     new = write_safetensors(tmp_path / "new.safetensors", later())
     for words in (["--lossless"], []):
@@ -128,7 +128,7 @@ def test_another_base_or_none_is_refused_by_name(wcodec: Run, tmp_path: Path) ->
         package.open(tmp_path / "m.wcz", base=new)["a"]
 
 
-def test_folders_are_coded_against_folders(tmp_path: Path) -> None:
+def test_a_folder_can_be_the_base_of_a_folder(tmp_path: Path) -> None:
     checkpoint(tmp_path / "old")
     checkpoint(tmp_path / "new")
     (tmp_path / "new" / "more.txt").write_text("more")
@@ -147,7 +147,7 @@ TYPES |= {"complex128": "<c16", "bool": "?", "float8_e4m3": "u1", "bytes2": "<u2
 
 
 @given(st.data(), st.sampled_from(sorted(TYPES)), st.sampled_from([XOR, ULPS]))
-def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int) -> None:
+def test_deltas_of_arbitrary_bits_are_inverted(data: st.DataObject, dtype: str, way: int) -> None:
     size = np.dtype(TYPES[dtype]).itemsize
     new, old = (data.draw(arrays_of.arrays(np.uint8, 6 * size)) for _ in range(2))
     if dtype == "bool":
@@ -157,8 +157,8 @@ def test_any_bits_come_together_again(data: st.DataObject, dtype: str, way: int)
     assert decode_delta(way, words, old.view(TYPES[dtype]), dtype).tobytes() == values.tobytes()
 
 
-def odd(dtype: str) -> np.ndarray:
-    """Numbers of every size and sign, and what is none."""
+def special_floats(dtype: str) -> np.ndarray:
+    """Numbers of every magnitude and sign, infinities and NaN."""
     rng = np.random.default_rng(3)
     values = (rng.standard_normal(400) * 10.0 ** rng.integers(-9, 9, 400)).astype(np.float32)
     values[:60] = np.tile(np.float32([0, -0.0, np.nan, np.inf, -np.inf, 1e-45]), 10)
@@ -167,8 +167,8 @@ def odd(dtype: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", sorted(FLOATS))
-def test_any_floats_are_sums_and_steps(dtype: str) -> None:
-    base = odd(dtype)
+def test_residuals_of_arbitrary_floats_are_finite_and_inverted(dtype: str) -> None:
+    base = special_floats(dtype)
     near = from_float(to_float32(base, dtype) * np.float32(1.01), dtype)
     for new in (base[::-1].copy(), np.roll(base, 7), base, near):
         more, steps = encode_residual(new, base, dtype)
@@ -176,7 +176,7 @@ def test_any_floats_are_sums_and_steps(dtype: str) -> None:
         assert decode_residual(more, steps, base, dtype).tobytes() == new.tobytes()
 
 
-def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
+def test_small_changes_are_coded_as_residuals(tmp_path: Path) -> None:
     old, pace = weights(1, 200, 150), np.float32(10) ** np.linspace(-5, -1, 200, dtype=np.float32)[:, None]
     arrays = {"w": old + pace * weights(2, 200, 150), "d": (old + 1e-4 * weights(3, 200, 150)).astype(np.float64)}
     base = write_safetensors(tmp_path / "old.safetensors", {"w": old, "d": old.astype(np.float64)})
@@ -186,7 +186,7 @@ def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
     assert [entry.sections[0][1] for entry in fields.entries] == [RESIDUAL, RESIDUAL]
     package.decode(tmp_path / "m.wcz", tmp_path / "back", base=base)
     assert (tmp_path / "back").read_bytes() == new.read_bytes()
-    for cut in (2, 3, 40):  # lies about the first payload's length
+    for cut in (2, 3, 40):  # wrong lengths of the first payload
         section = fields.entries[0].sections[0]
         (tmp_path / "bad.wcz").write_bytes(fields.with_section(0, 0, section[:cut]).to_bytes())
         with pytest.raises(ContainerError):
@@ -194,7 +194,7 @@ def test_a_little_training_is_coded_as_sums(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int32", "complex128", "uint8"])
-def test_sums_of_what_are_no_floats_are_refused(dtype: str, tmp_path: Path) -> None:
+def test_residuals_of_other_types_than_floats_are_refused(dtype: str, tmp_path: Path) -> None:
     old = np.arange(600).reshape(30, 20).astype(dtype)
     for name, array in (("old", old), ("new", old + old.dtype.type(1))):
         np.savez(tmp_path / f"{name}.npz", w=array)
@@ -202,13 +202,13 @@ def test_sums_of_what_are_no_floats_are_refused(dtype: str, tmp_path: Path) -> N
     fields = dissect((tmp_path / "m.wcz").read_bytes())
     section = fields.entries[0].sections[0]
     assert section[1] in {XOR, ULPS}
-    lie = section[:1] + bytes((RESIDUAL, len(section) - 2)) + section[2:] * 2
-    (tmp_path / "m.wcz").write_bytes(fields.with_section(0, 0, lie).to_bytes())
+    hostile = section[:1] + bytes((RESIDUAL, len(section) - 2)) + section[2:] * 2
+    (tmp_path / "m.wcz").write_bytes(fields.with_section(0, 0, hostile).to_bytes())
     with pytest.raises(CorruptError, match="expected floats"):
         package.verify(tmp_path / "m.wcz", base=tmp_path / "old.npz")
 
 
-def test_it_is_decoded_by_the_page_alone(tmp_path: Path) -> None:
+def test_the_reference_decoder_decodes_files_with_a_base(tmp_path: Path) -> None:
     old, new = earlier(), later()
     brain, other = ((weights(seed, 20, 30).view(np.uint32) >> 16).astype(np.uint16) for seed in (1, 2))
     old |= {"brain": brain, "c": np.arange(6, dtype=np.int8)}
@@ -225,7 +225,7 @@ def test_it_is_decoded_by_the_page_alone(tmp_path: Path) -> None:
             reference_decoder.decode((tmp_path / "m.wcz").read_bytes())
 
 
-def test_damage_is_refused(tmp_path: Path) -> None:
+def test_damaged_files_with_a_base_are_refused(tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 12, 9), "v": weights(2, 30)})
     new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 12, 9) + 1, "v": weights(2, 30)})
     rng = np.random.default_rng(1)
@@ -243,18 +243,18 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_way_that_nobody_knows_and_a_tensor_that_the_base_lacks_are_refused(tmp_path: Path) -> None:
+def test_unknown_codings_of_the_difference_are_refused(tmp_path: Path) -> None:
     old = write_safetensors(tmp_path / "old.safetensors", {"w": weights(1, 12, 9)})
     new = write_safetensors(tmp_path / "new.safetensors", {"w": weights(1, 12, 9)})
     package.encode(new, tmp_path / "m.wcz", base=old, lossless=True)
     fields = dissect((tmp_path / "m.wcz").read_bytes())
     for way in (2, 3, 255):
-        lied = fields.skeleton[:32] + bytes((way,)) + fields.skeleton[33:]
-        (tmp_path / "x.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": lied}).to_bytes())
+        skeleton = fields.skeleton[:32] + bytes((way,)) + fields.skeleton[33:]
+        (tmp_path / "x.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": skeleton}).to_bytes())
         with pytest.raises(ContainerError):
             decode(tmp_path / "x.wcz", tmp_path / "out", base=old)
     section = fields.entries[0].sections[0]
-    lie = fields.with_section(0, 0, section[:1] + b"\7" + section[2:])
-    (tmp_path / "x.wcz").write_bytes(lie.to_bytes())
+    hostile = fields.with_section(0, 0, section[:1] + b"\7" + section[2:])
+    (tmp_path / "x.wcz").write_bytes(hostile.to_bytes())
     with pytest.raises(CorruptError):
         decode(tmp_path / "x.wcz", tmp_path / "out", base=old)

@@ -1,4 +1,4 @@
-"""Chains: a .wcz whose base is a .wcz with a base; found by digest, decoded to any length, ended by rebase."""
+"""Chains: a .wcz whose base is a .wcz with a base; bases are found by digest, and `rebase` ends a chain."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ STEPS = 5
 
 
 def write_checkpoints(folder: Path, count: int = STEPS) -> list[Path]:
-    """Checkpoints of a training with ever smaller steps, bfloat16."""
+    """Checkpoints of a training in bfloat16."""
     folder.mkdir(exist_ok=True)
     values = {"w": weights(1, 120, 90), "b": weights(2, 90)}
-    made = []
+    paths = []
     for number in range(count):
-        moved = {name: one + 3e-3 * weights(10 + number, *one.shape) for name, one in values.items()}
-        values = moved
-        made.append(folder / f"c{number}.safetensors")
-        plain = {name: one.astype(ml_dtypes.bfloat16) for name, one in values.items()}
-        made[-1].write_bytes(package.decode(package.encode(plain, lossless=True)))
-    return made
+        values = {name: old + 3e-3 * weights(10 + number, *old.shape) for name, old in values.items()}
+        paths.append(folder / f"c{number}.safetensors")
+        plain = {name: array.astype(ml_dtypes.bfloat16) for name, array in values.items()}
+        paths[-1].write_bytes(package.decode(package.encode(plain, lossless=True)))
+    return paths
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
-    """Checkpoints, and .wcz files of which each but the first is coded against the one before."""
+    """Checkpoints, and their .wcz files, each with the one before as its base."""
     plain = write_checkpoints(tmp_path_factory.mktemp("plain"))
     folder = tmp_path_factory.mktemp("chain")
     coded: list[Path] = []
@@ -43,7 +42,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Pa
     return plain, coded
 
 
-def test_every_member_comes_back_with_bases_beside_it(chain: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_every_member_is_decoded_with_bases_in_its_folder(chain: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     plain, coded = chain
     for before, after in zip(plain, coded, strict=True):
         assert package.decode(after) == before.read_bytes()
@@ -52,10 +51,10 @@ def test_every_member_comes_back_with_bases_beside_it(chain: tuple[list[Path], l
         package.open(coded[-1])["w"], package.load(package.encode(plain[-1], lossless=True))["w"]
     )
     assert set(package.load(coded[-1])) == {"w", "b"}
-    assert all(one.stat().st_size < 0.8 * coded[0].stat().st_size for one in coded[1:])
+    assert all(path.stat().st_size < 0.8 * coded[0].stat().st_size for path in coded[1:])
 
 
-def test_bases_may_lie_in_another_folder(wcodec: Run, chain: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
+def test_bases_can_be_in_another_folder(wcodec: Run, chain: tuple[list[Path], list[Path]], tmp_path: Path) -> None:
     plain, coded = chain
     last = shutil.copy(coded[-1], tmp_path / "last.wcz")
     done = wcodec("decode", last, "-o", tmp_path / "m.safetensors", "--base", coded[0].parent)
@@ -66,12 +65,12 @@ def test_bases_may_lie_in_another_folder(wcodec: Run, chain: tuple[list[Path], l
     assert package.decode(last, base=plain[0].parent) == plain[-1].read_bytes()
 
 
-def test_missing_wrong_and_out_of_order_bases_are_named(
+def test_missing_wrong_and_damaged_bases_are_refused_by_name(
     wcodec: Run, chain: tuple[list[Path], list[Path]], tmp_path: Path
 ) -> None:
     _, coded = chain
-    for one in coded:
-        shutil.copy(one, tmp_path / one.name)
+    for path in coded:
+        shutil.copy(path, tmp_path / path.name)
     last, middle = tmp_path / coded[-1].name, tmp_path / coded[2].name
     done = wcodec("verify", last, "--base", tmp_path / "c1.wcz")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -93,12 +92,12 @@ def test_missing_wrong_and_out_of_order_bases_are_named(
         package.verify(last)
 
 
-def test_rebase_ends_a_chain_and_what_follows_still_finds_its_base(
+def test_rebase_ends_a_chain_and_later_members_are_still_decoded(
     wcodec: Run, chain: tuple[list[Path], list[Path]], tmp_path: Path
 ) -> None:
     plain, coded = chain
-    for one in coded[2:]:
-        shutil.copy(one, tmp_path / one.name)
+    for path in coded[2:]:
+        shutil.copy(path, tmp_path / path.name)
     words = ["rebase", tmp_path / "c2.wcz", "--base", coded[0].parent]
     assert wcodec(*words).returncode == 1
     assert wcodec(*words, "-f", "--self-contained").returncode == 0
@@ -112,7 +111,7 @@ def test_rebase_ends_a_chain_and_what_follows_still_finds_its_base(
     assert numbers.file_bytes > coded[3].stat().st_size
 
 
-def test_a_lossy_file_is_a_base_by_its_own_bytes(tmp_path: Path) -> None:
+def test_the_base_is_the_lossy_file_itself(tmp_path: Path) -> None:
     plain = write_checkpoints(tmp_path / "plain", 3)
     package.encode(plain[0], tmp_path / "c0.wcz")
     package.encode(plain[1], tmp_path / "c1.wcz", base=tmp_path / "c0.wcz")

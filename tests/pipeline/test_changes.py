@@ -1,4 +1,4 @@
-"""A file that changes while it is encoded gives no output and an error of one line."""
+"""A file that changes while it is encoded causes an error of one line and gives no output."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from wcodec.planning.recipe import Options, Recipe
 
 
 def write_in_place(path: Path) -> None:
-    """Other bytes of the same number."""
+    """Write other bytes of the same number."""
     with path.open("r+b") as file:
         file.seek(-8, os.SEEK_END)
         file.write(b"changed!")
     os.utime(path, ns=(1, 1))
 
 
-def write_in_secret(path: Path) -> None:
-    """The same, with the time of the file as it was."""
+def write_and_restore_times(path: Path) -> None:
+    """Write other bytes, and keep the times of the file."""
     facts = path.stat()
     write_in_place(path)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
 def replace_atomically(path: Path) -> None:
-    """Another file by that name, of the same bytes and time."""
+    """Replace the file by another with the same bytes and times."""
     other, facts = path.with_name("other"), path.stat()
     other.write_bytes(path.read_bytes())
     os.utime(other, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -47,13 +47,13 @@ def replace_atomically(path: Path) -> None:
 CHANGES: list[tuple[str, Callable[[Path], object], bool]] = [
     (which, change, lossless)
     for which in ("m", "base")
-    for change in (write_in_place, write_in_secret, replace_atomically, Path.unlink)
+    for change in (write_in_place, write_and_restore_times, replace_atomically, Path.unlink)
     for lossless in (True, False)
 ]
 
 
 @pytest.mark.parametrize(("which", "change", "lossless"), CHANGES)
-def test_a_file_that_changes_is_told_and_nothing_is_written(
+def test_a_file_that_changes_is_an_error_without_an_output(
     which: str, change: Callable[[Path], object], lossless: bool, tmp_path: Path
 ) -> None:
     arrays = {name: weights(number, 60, 70) for number, name in enumerate("abcd")}
@@ -73,7 +73,7 @@ def test_a_file_that_changes_is_told_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("name", ["m.safetensors", "m.npz", "m.txt"])
-def test_a_change_that_is_taken_back_is_told_too(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_is_reverted_is_an_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / name, tmp_path / "m.wcz"
     if name.endswith(".npz"):
         np.savez(source, **{key: np.asfortranarray(weights(number, 60, 70)) for number, key in enumerate("abcd")})
@@ -95,7 +95,7 @@ def test_a_change_that_is_taken_back_is_told_too(name: str, tmp_path: Path, monk
         encode_lossless(source, None, None, target, "normal", 1)
 
 
-def test_a_file_of_a_folder_that_changes_after_its_part_is_told_too(
+def test_a_file_of_a_folder_that_changes_after_its_part_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "model"

@@ -1,4 +1,4 @@
-"""Decoding: tensors one at a time from their own byte ranges, with checksums; files whole or not at all."""
+"""Decoding: single tensors from their own byte ranges, with checksums; files are complete or absent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_tensor_is_read_by_name_from_its_own_bytes(tmp_path: Path) -> None:
                 assert np.array_equal(opened[name], array)
 
 
-def test_a_name_that_is_not_there_is_a_key_error(tmp_path: Path) -> None:
+def test_an_unknown_name_is_a_key_error(tmp_path: Path) -> None:
     with (
         open_container(encode_small(tmp_path, "npz", two_layers())) as opened,
         pytest.raises(KeyError, match="c/kernel"),
@@ -40,7 +40,7 @@ def test_a_name_that_is_not_there_is_a_key_error(tmp_path: Path) -> None:
         opened["c/kernel"]
 
 
-def test_values_have_the_shape_and_type_of_the_source_and_may_be_kept(tmp_path: Path) -> None:
+def test_values_have_the_shape_and_type_of_the_source_and_outlive_the_container(tmp_path: Path) -> None:
     arrays = {"a": weights(1, 3, 4, 5), "b": np.array(3.5, np.float16), "c": np.zeros((0, 4), np.int8)}
     with open_container(encode_small(tmp_path, "npz", arrays)) as opened:
         kept = {name: opened[name] for name in opened.names()}
@@ -49,7 +49,7 @@ def test_values_have_the_shape_and_type_of_the_source_and_may_be_kept(tmp_path: 
         assert kept[name].flags.c_contiguous
 
 
-def test_a_digest_that_does_not_fit_is_found_though_all_checksums_do(tmp_path: Path) -> None:
+def test_a_wrong_digest_is_found_if_all_checksums_match(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"w": weights(1, 20, 10)}, lossless=True)
     fields = dissect(packed.read_bytes())
     section = bytearray(fields.entries[0].sections[0])
@@ -59,12 +59,12 @@ def test_a_digest_that_does_not_fit_is_found_though_all_checksums_do(tmp_path: P
         verify(packed)
 
 
-def test_verify_and_decode_tell_their_progress_a_tensor_at_a_time(tmp_path: Path) -> None:
+def test_verify_and_decode_report_progress_for_each_tensor(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "hdf5", two_layers())
     for run in (verify, lambda source, **how: decode(source, tmp_path / "out.h5", **how)):
-        told: list[TensorSpec] = []
-        container = run(packed, threads=2, progress=told.append)
-        assert told == list(container.tensors)
+        reported: list[TensorSpec] = []
+        container = run(packed, threads=2, progress=reported.append)
+        assert reported == list(container.tensors)
 
 
 @pytest.mark.parametrize("name", ["missing.wcz", "."])
@@ -86,7 +86,7 @@ def test_an_existing_file_survives_a_failed_decode(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_open_container_may_be_used_by_many_threads(tmp_path: Path) -> None:
+def test_an_open_container_can_be_used_by_many_threads(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     arrays = {f"w{i}": weights(i, 50, 40) for i in range(12)}

@@ -23,7 +23,7 @@ from wcodec.reporting.inspection import inspect
 
 
 def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple[Path, dict[str, Array]]:
-    """Through a .wcz and back; the .wcz and the tensors."""
+    """Encode and decode arrays; return the .wcz and the tensors."""
     packed = encode_small(folder, "npz", arrays, **words)
     restored = folder / "restored.npz"
     decode(packed, restored, threads=1)
@@ -32,7 +32,7 @@ def round_trip(folder: Path, arrays: dict[str, Array], **words: object) -> tuple
 
 
 @given(models())
-def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
+def test_lossless_restores_every_bit(arrays: dict[str, Array]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = round_trip(Path(folder), arrays, lossless=True)
         assert_same_structure(arrays, restored)
@@ -43,7 +43,9 @@ def test_lossless_gives_every_bit_back(arrays: dict[str, Array]) -> None:
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
-def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, Array], recipe: str) -> None:
+def test_lossy_keeps_structure_and_exact_tensors_and_is_within_the_stated_error(
+    arrays: dict[str, Array], recipe: str
+) -> None:
     assert_lossy(arrays, recipe)
 
 
@@ -56,7 +58,7 @@ def test_lossy_keeps_structure_exact_parts_and_the_told_error(arrays: dict[str, 
         *((np.array([[3.4028235e38, -0.01]], np.float32), how) for how in ("symmetric", "asymmetric", "balanced")),
     ],
 )
-def test_weights_that_are_no_numbers_or_the_largest_keep_the_told_error(array: Array, recipe: str) -> None:
+def test_nan_and_the_largest_weights_are_within_the_stated_error(array: Array, recipe: str) -> None:
     if array.size == 320:
         array[[0, 1, 122]] = np.nan, 1e-40, np.nan
         array = array.reshape(1, 5, 8, 8)
@@ -64,7 +66,7 @@ def test_weights_that_are_no_numbers_or_the_largest_keep_the_told_error(array: A
 
 
 def assert_lossy(arrays: dict[str, Array], recipe: str) -> None:
-    """Structure and exact parts as they were, the error as it is told."""
+    """Assert that structure and exact tensors are kept and the error is the stated one."""
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = round_trip(Path(folder), arrays, **RECIPES[recipe])
         assert_same_structure(arrays, restored)
@@ -73,7 +75,7 @@ def assert_lossy(arrays: dict[str, Array], recipe: str) -> None:
             if array.dtype.name not in FLOATS or numbers[name].error is None:
                 assert restored[name].tobytes() == array.tobytes()
             else:
-                assert_error_is_as_told(
+                assert_error_as_stated(
                     array, restored[name], numbers[name].error, 65504.0 if recipe == "float16" else np.inf
                 )
         assert_never_larger(packed)
@@ -85,20 +87,20 @@ def assert_same_structure(arrays: dict[str, Array], restored: dict[str, Array]) 
         assert (restored[name].shape, restored[name].dtype) == (array.shape, array.dtype)
 
 
-def assert_error_is_as_told(array: Array, restored: Array, told: float | None, most: float) -> None:
-    """Irregular weights come back as they were; of the others, up to `most`, the squared error is at most as told."""
-    assert told is not None
+def assert_error_as_stated(array: Array, restored: Array, stated: float | None, most: float) -> None:
+    """Assert that irregular weights, and those above `most`, are exact, and the error of the others is as stated."""
+    assert stated is not None
     limit = min(most, measure_tensor(Tensor("w", array.dtype.name, array.shape), array).limit)
     with np.errstate(over="ignore"):
         single = array.astype(np.float32)
-    regular = np.abs(single) <= limit  # False for what is not a number
+    regular = np.abs(single) <= limit  # False for NaN
     assert restored[~regular].tobytes() == array[~regular].tobytes()
     wide, back = single[regular].astype(np.float64), restored[regular].astype(np.float32).astype(np.float64)
     assert np.isfinite(back).all()
     energy = float(np.square(wide).sum())
     error = float(np.square(wide - back).sum()) / energy if energy else 0.0
-    assert error <= told * (1 + 1e-6)
-    assert told <= error * (1 + 2**-6) + 1e-37
+    assert error <= stated * (1 + 1e-6)
+    assert stated <= error * (1 + 2**-6) + 1e-37
 
 
 def assert_never_larger(packed: Path) -> None:
@@ -108,7 +110,7 @@ def assert_never_larger(packed: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
 @pytest.mark.parametrize("words", [{"lossless": True}, {"bits": 5}], ids=str)
-def test_every_kind_of_model_file_comes_back(kind: str, words: dict[str, object], tmp_path: Path) -> None:
+def test_every_kind_of_model_file_is_decoded(kind: str, words: dict[str, object], tmp_path: Path) -> None:
     arrays: dict[str, Array] = {"a/kernel": weights(1, 20, 30), "a/bias": weights(2, 30), "b/count": np.arange(3)}
     packed = encode_small(tmp_path, kind, arrays, **words)
     source = packed.with_suffix("")
@@ -122,7 +124,7 @@ def test_every_kind_of_model_file_comes_back(kind: str, words: dict[str, object]
 
 
 @pytest.mark.parametrize("words", [{"lossless": True}, {}, {"bits": 4}, {"preset": "small"}], ids=str)
-def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_path: Path) -> None:
+def test_bfloat16_is_rounded_if_lossy_and_exact_if_lossless(words: dict[str, object], tmp_path: Path) -> None:
     bits = (weights(4, 70, 50).view(np.uint32) >> 16).astype(np.uint16)
     bits[3, 4], bits[5, 6] = 0x7FC1, 0xFF80
     source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
@@ -137,21 +139,21 @@ def test_bfloat16_is_rounded_and_kept_as_it_is(words: dict[str, object], tmp_pat
     assert np.square(wide - restored).sum() <= 0.5 * np.square(wide).sum()
 
 
-def test_codebooks_have_as_many_values_as_were_asked(tmp_path: Path) -> None:
+def test_codebooks_have_at_most_the_requested_number_of_values(tmp_path: Path) -> None:
     for bits in (2, 4, 6):
         _, restored = round_trip(tmp_path, model(), bits=bits, quantizer="kmeans")
         for name in ("dense/kernel", "out/kernel"):
             assert len(np.unique(restored[name])) <= 1 << bits
 
 
-def test_uniform_quantisation_has_as_many_levels_as_were_asked(tmp_path: Path) -> None:
+def test_uniform_quantisation_has_at_most_the_requested_number_of_levels(tmp_path: Path) -> None:
     _, restored = round_trip(tmp_path, model(), bits=5, quantizer="uniform", coder="huffman")
     values = np.unique(restored["dense/kernel"])
     assert len(values) <= 32
     assert np.allclose(values / np.diff(values).min() % 1.0 % 0.999, 0.0, atol=2e-3)
 
 
-def test_sparsity_zeroes_that_part_of_every_weight_tensor(tmp_path: Path) -> None:
+def test_sparsity_is_the_fraction_of_zeros_of_every_weight_tensor(tmp_path: Path) -> None:
     arrays = model()
     packed, restored = round_trip(tmp_path, arrays, sparsity=0.7)
     for name in ("conv/kernel", "dense/kernel", "out/kernel"):
@@ -171,7 +173,7 @@ def test_global_sparsity_ranks_all_weights_together(tmp_path: Path) -> None:
     assert sum(map(np.count_nonzero, kernels)) <= 0.51 * sum(kernel.size for kernel in kernels)
 
 
-def test_a_threshold_zeroes_what_is_below_it(tmp_path: Path) -> None:
+def test_a_threshold_zeroes_the_weights_below_it(tmp_path: Path) -> None:
     arrays = model()
     _, restored = round_trip(tmp_path, arrays, threshold=0.08, bits=8)
     for name in ("dense/kernel", "out/kernel"):
@@ -198,7 +200,7 @@ def test_excluded_and_not_included_tensors_are_exact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [{"set": "nowhere:bits=4"}, {"include": "nowhere"}, {"exclude": "nowhere"}], ids=str)
-def test_a_pattern_that_finds_nothing_is_an_error_and_leaves_no_file(words: dict[str, object], tmp_path: Path) -> None:
+def test_a_pattern_without_a_match_is_an_error_and_leaves_no_file(words: dict[str, object], tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", model())
     with pytest.raises(RecipeError, match="nowhere"):
         encode(source, tmp_path / "m.wcz", parse_recipe(words), threads=1)
@@ -220,7 +222,7 @@ def test_tensors_of_the_same_bytes_but_other_plans_are_not_duplicates(tmp_path: 
 
 
 @pytest.mark.parametrize("bound", [0.1, 0.01, 1e-3, 1e-5])
-def test_max_error_is_met_and_not_needlessly_small(bound: float, tmp_path: Path) -> None:
+def test_the_error_is_between_90_and_100_percent_of_max_error(bound: float, tmp_path: Path) -> None:
     arrays = model()
     packed, restored = round_trip(tmp_path, arrays, max_error=bound)
     kernels = [name for name in arrays if arrays[name].ndim >= 2]
@@ -251,13 +253,13 @@ def test_a_target_is_met_within_two_percent_from_below(words: dict[str, float], 
 
 
 @pytest.mark.parametrize("words", [{"target_size": "1MB"}, {"step": 1e-30}, {"max_error": 1e-18}], ids=str)
-def test_what_fits_without_loss_loses_nothing(words: dict[str, object], tmp_path: Path) -> None:
+def test_targets_that_lossless_coding_meets_give_exact_weights(words: dict[str, object], tmp_path: Path) -> None:
     arrays = {"a/kernel": weights(1, 300, 200), "b/kernel": weights(2, 3, 3, 40, 60), "c/kernel": weights(3, 40, 10)}
     _, restored = round_trip(tmp_path, arrays, **words)
     assert all(np.array_equal(arrays[name], restored[name]) for name in arrays)
 
 
-def test_weights_that_survive_pruning_stay_near_themselves_at_the_finest_step(tmp_path: Path) -> None:
+def test_surviving_weights_have_a_tiny_error_at_the_finest_step(tmp_path: Path) -> None:
     arrays = {"a/kernel": weights(1, 300, 200)}
     _, restored = round_trip(tmp_path, arrays, step=1e-30, sparsity=0.5)
     kept = restored["a/kernel"] != 0
@@ -269,7 +271,7 @@ PRUNED_WORDS = [{}, {"effort": "fast"}, {"max_error": 1e-3}, {"preset": "small"}
 
 
 @pytest.mark.parametrize("words", PRUNED_WORDS)
-def test_zeros_of_pruned_weights_and_their_patterns_stay(tmp_path: Path, words: dict[str, object]) -> None:
+def test_zeros_of_pruned_weights_remain_zero(tmp_path: Path, words: dict[str, object]) -> None:
     rng = np.random.default_rng(5)
     dense, kernel, matrix = (rng.normal(size=size).astype(np.float32) for size in ((96, 64), (3, 3, 16, 24), (200, 16)))
     groups = dense.reshape(-1, 4)
@@ -278,6 +280,6 @@ def test_zeros_of_pruned_weights_and_their_patterns_stay(tmp_path: Path, words: 
     matrix[rng.random(matrix.shape) < 0.6] = 0
     arrays = {"two_of_four": dense, "conv": kernel, "tall": matrix}
     _, decoded = round_trip(tmp_path, arrays, **words)
-    for name, was in arrays.items():
-        assert not decoded[name][was == 0].any()
-        assert np.count_nonzero(decoded[name]) > 0.5 * np.count_nonzero(was)
+    for name, array in arrays.items():
+        assert not decoded[name][array == 0].any()
+        assert np.count_nonzero(decoded[name]) > 0.5 * np.count_nonzero(array)

@@ -1,4 +1,4 @@
-"""Single arrays, and tensors into another kind of file by name."""
+"""Single arrays, and conversion of tensors to another kind of file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wcodec.planning.parsing import parse_recipe
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "safetensors"])
 @pytest.mark.parametrize("words", [{"lossless": True}, {"bits": 4}], ids=str)
-def test_tensors_become_safetensors_by_name(kind: str, words: dict[str, object], tmp_path: Path) -> None:
+def test_tensors_are_converted_to_safetensors(kind: str, words: dict[str, object], tmp_path: Path) -> None:
     packed = encode_small(tmp_path, kind, two_layers(), **words)
     decode(packed, tmp_path / "out.safetensors")
     found = load_file(tmp_path / "out.safetensors")
@@ -29,14 +29,14 @@ def test_tensors_become_safetensors_by_name(kind: str, words: dict[str, object],
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "npz"])
-def test_tensors_become_an_npz_by_name(kind: str, tmp_path: Path) -> None:
+def test_tensors_are_converted_to_npz(kind: str, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, kind, two_layers(), lossless=True)
     decode(packed, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as found:
         assert all(np.array_equal(found[name], values) for name, values in two_layers().items())
 
 
-def test_types_travel_where_the_kind_has_them(tmp_path: Path) -> None:
+def test_types_are_converted_if_the_kind_has_them(tmp_path: Path) -> None:
     bits = (weights(1, 20, 30).view(np.uint32) >> 16).astype(np.uint16)
     source = write_safetensors(tmp_path / "m.safetensors", {"w": bits}, frozenset({"w"}))
     encode(source, tmp_path / "m.wcz", parse_recipe({"lossless": True}))
@@ -50,7 +50,7 @@ def test_types_travel_where_the_kind_has_them(tmp_path: Path) -> None:
     assert not (tmp_path / "c.safetensors").exists()
 
 
-def test_a_file_under_a_name_of_another_kind_comes_back_as_it_was(wcodec: Run, tmp_path: Path) -> None:
+def test_a_file_with_the_suffix_of_another_kind_is_restored(wcodec: Run, tmp_path: Path) -> None:
     source = write_safetensors(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     before = source.read_bytes()
     assert wcodec("encode", source, "--lossless").returncode == 0
@@ -88,7 +88,7 @@ def test_the_command_converts_by_the_name_of_the_output(wcodec: Run, samples: Pa
 @pytest.mark.parametrize(
     ("head", "advice"), [(b"GGUF\3\0\0\0", "safetensors"), (b"\x1c\0\0\0TFL3", "Keras model"), (b"x\x9c", "joblib")]
 )
-def test_what_is_not_read_is_refused_with_what_to_do(head: bytes, advice: str, wcodec: Run, tmp_path: Path) -> None:
+def test_unsupported_formats_are_refused_with_advice(head: bytes, advice: str, wcodec: Run, tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(head)
     done = wcodec("encode", tmp_path / "model")
     assert (done.returncode, advice in done.stderr) == (5, True)

@@ -1,4 +1,4 @@
-"""Families: a folder of files of which some resemble others, as a tree of bases."""
+"""Families: a folder of similar files, encoded as a tree of bases."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from wcodec.pipeline.family import DEEPEST, find_parents, waves
 
 
 def write_family(folder: Path, count: int = 6) -> list[Path]:
-    """Two lines of descent, a stranger of the same shapes, one of other shapes, and a file that is no model."""
+    """Two sequences of versions, an unrelated model of the same shapes, one of other shapes, and a text file."""
     folder.mkdir()
-    made = []
+    paths = []
     for line in range(2):
         values = weights(line, 90, 70)
         for number in range(count // 2):
-            made.append(
+            paths.append(
                 write_safetensors(folder / f"{line}{number}.safetensors", {"w": values, "b": weights(line, 70)})
             )
             values = values + np.float32(2e-3) * weights(100 + 10 * line + number, 90, 70)
-    made.append(write_safetensors(folder / "stranger.safetensors", {"w": weights(7, 90, 70), "b": weights(8, 70)}))
-    made.append(write_npz(folder / "other.npz", {"w": weights(9, 30, 20)}))
+    paths.append(write_safetensors(folder / "stranger.safetensors", {"w": weights(7, 90, 70), "b": weights(8, 70)}))
+    paths.append(write_npz(folder / "other.npz", {"w": weights(9, 30, 20)}))
     (folder / "README.md").write_text("no model")
-    return made
+    return paths
 
 
 @pytest.mark.parametrize("words", [{"lossless": True}, {}], ids=str)
-def test_a_family_is_smaller_and_no_member_is_larger_than_alone(words: dict[str, object], tmp_path: Path) -> None:
+def test_a_family_is_smaller_and_no_member_is_larger_than_a_separate_file(
+    words: dict[str, object], tmp_path: Path
+) -> None:
     plain = write_family(tmp_path / "plain")
     whole = package.encode(tmp_path / "plain", tmp_path / "family", family=True, **words).file_bytes
     alone = package.encode(tmp_path / "plain", tmp_path / "alone", **words).file_bytes
@@ -53,7 +55,7 @@ def test_a_family_is_smaller_and_no_member_is_larger_than_alone(words: dict[str,
 
 
 @pytest.mark.parametrize("words", [["--lossless"], []], ids=str)
-def test_a_new_member_rewrites_no_other(wcodec: Run, words: list[str], tmp_path: Path) -> None:
+def test_a_new_member_does_not_rewrite_other_members(wcodec: Run, words: list[str], tmp_path: Path) -> None:
     plain = write_family(tmp_path / "plain")
     encode = ["encode", tmp_path / "plain", "--family", "-o", tmp_path / "family", *words]
     assert wcodec(*encode).returncode == 0
@@ -71,7 +73,7 @@ def test_a_new_member_rewrites_no_other(wcodec: Run, words: list[str], tmp_path:
     assert (done.returncode, len(done.stderr.splitlines())) == (3, 1)
 
 
-def test_parents_are_those_that_differ_least_and_a_long_line_starts_in_its_middle(tmp_path: Path) -> None:
+def test_parents_differ_least_and_a_long_sequence_has_its_root_in_the_middle(tmp_path: Path) -> None:
     values, paths = weights(1, 50, 40), []
     for number in range(2 * DEEPEST + 1):
         paths.append(write_safetensors(tmp_path / f"{number:02}.safetensors", {"w": values}))
@@ -84,7 +86,7 @@ def test_parents_are_those_that_differ_least_and_a_long_line_starts_in_its_middl
     assert find_parents(paths, {3: 0})[3] is None
 
 
-def test_a_family_is_of_a_folder(wcodec: Run, tmp_path: Path) -> None:
+def test_the_option_family_needs_a_folder(wcodec: Run, tmp_path: Path) -> None:
     path = write_safetensors(tmp_path / "m.safetensors", {"w": weights(1, 20, 10)})
     done = wcodec("encode", path, "--family")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

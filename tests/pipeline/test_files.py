@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files are written completely or not at all; permissions are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wcodec.pipeline.folder_encoder import encode_any
 from wcodec.planning.parsing import parse_recipe
 
 
-def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
+def test_the_file_exists_after_a_block_without_an_error(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with whole_file(target) as temporary:
         temporary.write_bytes(b"whole")
@@ -26,14 +26,14 @@ def test_a_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
 
 
 def write_half(target: Path, error: type[BaseException]) -> None:
-    """What a writer does that is interrupted."""
+    """Write as an interrupted writer does."""
     with whole_file(target) as temporary:
         temporary.write_bytes(b"half")
         raise error
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_nothing_is_left_where_it_does_not(error: type[BaseException], tmp_path: Path) -> None:
+def test_a_block_with_an_error_leaves_the_old_file(error: type[BaseException], tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.write_bytes(b"before")
     with pytest.raises(error):
@@ -42,7 +42,7 @@ def test_nothing_is_left_where_it_does_not(error: type[BaseException], tmp_path:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_the_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+def test_the_permissions_of_a_new_file_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with whole_file(tmp_path / "out") as temporary:
@@ -52,13 +52,13 @@ def test_the_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o640
 
 
-def test_a_folder_that_does_not_exist_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"), whole_file(tmp_path / "nowhere" / "out"):
         pass
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o750])
-def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
+def test_outputs_have_the_permissions_of_the_source(mode: int, tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     source.chmod(mode)
     package.encode(source, tmp_path / "m.wcz", report=tmp_path / "m.html")
@@ -66,7 +66,7 @@ def test_permissions_go_there_and_back(mode: int, tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 
 
-def test_the_list_of_a_folder_is_as_private_as_its_most_private_file(tmp_path: Path) -> None:
+def test_the_index_of_a_folder_has_the_strictest_permissions_of_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name, mode in (("a.npz", 0o644), ("b.npz", 0o600), ("c.npz", 0o640)):
@@ -77,7 +77,7 @@ def test_the_list_of_a_folder_is_as_private_as_its_most_private_file(tmp_path: P
 
 
 @pytest.mark.parametrize("words", [{}, {"lossless": True}, {"family": True}])
-def test_files_that_can_be_run_and_private_folders_inside_stay_so(
+def test_permissions_of_executable_files_and_private_folders_are_kept(
     words: dict[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes = {"run.npz": 0o755, "private/own.npz": 0o700, "open/all.npz": 0o644}
@@ -96,7 +96,7 @@ def test_files_that_can_be_run_and_private_folders_inside_stay_so(
             assert place.stat().st_mode & 0o777 == (tmp_path / "model" / name).stat().st_mode & 0o777
 
 
-def test_what_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "m.npz", {"w": weights(1, 30, 20)})
     (tmp_path / "m.wcz").write_bytes(b"old")
     (tmp_path / "m.wcz").chmod(0o660)

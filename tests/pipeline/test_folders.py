@@ -1,4 +1,4 @@
-"""Models of several files: one .wcz for each file and an index, by several processes, in several attempts."""
+"""Models of several files: one .wcz for each file and an index, with several processes and after interruptions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from wcodec.pipeline.folder_jobs import name_part, plan_jobs
 from wcodec.planning.parsing import parse_recipe
 
 
-def test_a_folder_comes_back_with_all_its_files(tmp_path: Path) -> None:
+def test_a_folder_is_restored_with_all_its_files(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     (tmp_path / "m" / "assets").mkdir()
     (tmp_path / "m" / "assets" / "words.txt").write_text("a\nb\n")
@@ -38,7 +38,7 @@ def test_a_folder_comes_back_with_all_its_files(tmp_path: Path) -> None:
     assert contents(tmp_path / "back") == contents(tmp_path / "m")
 
 
-def test_an_index_takes_its_shards_along_and_nothing_else(tmp_path: Path) -> None:
+def test_an_index_is_encoded_with_its_shards_and_no_other_files(tmp_path: Path) -> None:
     index = checkpoint(tmp_path / "m")
     package.encode(index, tmp_path / "out", lossless=True)
     package.decode(tmp_path / "out" / "index.wcz", tmp_path / "back")
@@ -61,7 +61,7 @@ def test_a_lossy_checkpoint_keeps_names_types_and_small_files(tmp_path: Path) ->
         package.encode(tmp_path / "m", tmp_path / "other", exclude="nothing like it")
 
 
-def test_anyones_hands_make_the_same_bytes(tmp_path: Path) -> None:
+def test_every_executor_gives_the_same_bytes(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     package.encode(tmp_path / "m", tmp_path / "alone", bits=4)
     for name, executor in (("threads", ThreadPoolExecutor(2)), ("processes", ProcessPoolExecutor(2))):
@@ -70,29 +70,29 @@ def test_anyones_hands_make_the_same_bytes(tmp_path: Path) -> None:
         assert contents(tmp_path / name) == contents(tmp_path / "alone")
 
 
-def suicide() -> None:
+def kill_itself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed_does_not_matter(tmp_path: Path) -> None:
+def test_a_killed_worker_does_not_change_the_bytes(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     package.encode(tmp_path / "m", tmp_path / "alone", lossless=True)
     with ProcessPoolExecutor(2) as executor:
-        executor.submit(suicide)
+        executor.submit(kill_itself)
         package.encode(tmp_path / "m", tmp_path / "killed", executor=executor, lossless=True)
     assert contents(tmp_path / "killed") == contents(tmp_path / "alone")
 
 
-def test_what_was_finished_before_an_interruption_is_not_done_again(
+def test_parts_that_were_finished_before_an_interruption_are_not_encoded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint(tmp_path / "m")
     package.encode(tmp_path / "m", tmp_path / "alone", lossless=True)
-    begun: list[str] = []
+    started: list[str] = []
 
     def interrupt(source: Path, *args: object, **words: object) -> object:
-        begun.append(source.name)
-        if len(begun) == 3:
+        started.append(source.name)
+        if len(started) == 3:
             raise KeyboardInterrupt
         return encode(source, *args, **words)  # type-checked where it is defined
 
@@ -104,15 +104,15 @@ def test_what_was_finished_before_an_interruption_is_not_done_again(
     assert not (tmp_path / "out" / "index.wcz").exists()
     with pytest.raises(TruncatedError, match="interrupted"):
         package.decode(tmp_path / "out", tmp_path / "back")
-    finished, again = begun[:2], begun[2:]
-    begun[:] = [""] * 9
+    finished, again = started[:2], started[2:]
+    started[:] = [""] * 9
     encode_folder(folder, tmp_path / "out", recipe)
-    assert again[0] in begun
-    assert not set(finished) & set(begun)
+    assert again[0] in started
+    assert not set(finished) & set(started)
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
-def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: Path) -> None:
+def test_an_existing_part_is_kept_and_a_damaged_part_is_encoded_again(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     folder = folder_of(tmp_path / "m")
     assert folder
@@ -130,7 +130,7 @@ def test_a_part_that_is_there_is_taken_and_one_that_is_damaged_is_not(tmp_path: 
     assert again.target != job.target
 
 
-def test_keras_in_a_folder_and_in_shards(tmp_path: Path) -> None:
+def test_keras_models_in_a_folder_and_in_shards_are_decoded(tmp_path: Path) -> None:
     root = tmp_path / "unzipped"
     root.mkdir()
     (root / "config.json").write_text("{}")
@@ -163,7 +163,7 @@ def test_shards_outside_of_the_folder_or_missing_are_refused(name: str, tmp_path
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 3}}', "[" * 100_000])
-def test_an_index_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
+def test_an_invalid_index_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "x.index.json").write_text(text)
     with pytest.raises(ModelFileError):
         folder_of(tmp_path / "x.index.json")
@@ -187,7 +187,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_index_is_refused_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+def test_a_hostile_index_is_refused_and_leaves_no_files(name: str, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     with (tmp_path / "m" / "index.wcz").open("w+b") as file:
         Writer(file).finish("shards", (), HOSTILE[name], 0, 0.0)
@@ -197,7 +197,7 @@ def test_a_hostile_index_is_refused_and_leaves_nothing(name: str, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_part_that_was_changed_is_found(tmp_path: Path) -> None:
+def test_a_replaced_or_missing_part_is_an_error(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     package.encode(tmp_path / "m", tmp_path / "out", lossless=True)
     first, second = sorted((tmp_path / "out").glob("model-*.wcz"))[:2]
@@ -211,7 +211,7 @@ def test_a_part_that_was_changed_is_found(tmp_path: Path) -> None:
     assert not (tmp_path / "back").exists()
 
 
-def test_the_command_knows_folders(wcodec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_accepts_folders(wcodec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint(tmp_path / "m")
     assert wcodec("encode", tmp_path / "m", "--lossless").returncode == 0
     again = wcodec("encode", tmp_path / "m", "--lossless")
@@ -223,14 +223,14 @@ def test_the_command_knows_folders(wcodec: Run, tmp_path: Path, monkeypatch: pyt
     assert wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "m.safetensors").returncode == 2
     assert wcodec("decode", tmp_path / "m.wcz", "-o", tmp_path / "back").returncode == 0
     assert contents(tmp_path / "back") == contents(tmp_path / "m")
-    one = tmp_path / "one.npy"
-    assert wcodec("decode", tmp_path / "m.wcz", "--tensor", "layers.2.b.weight", "-o", one).returncode == 0
-    assert np.array_equal(np.load(one), weights(21, 80, 60))
+    array = tmp_path / "array.npy"
+    assert wcodec("decode", tmp_path / "m.wcz", "--tensor", "layers.2.b.weight", "-o", array).returncode == 0
+    assert np.array_equal(np.load(array), weights(21, 80, 60))
     monkeypatch.setattr("wcodec.cli.dask_executor.ANSWER_SECONDS", 1)
     assert wcodec("encode", tmp_path / "m", "--scheduler", "tcp://127.0.0.1:1", "-f").returncode in (1, 2)
 
 
-def test_a_folder_of_links_is_read_as_the_cache_of_hugging_face_keeps_it(wcodec: Run, tmp_path: Path) -> None:
+def test_a_snapshot_of_links_in_the_cache_of_hugging_face_is_encoded(wcodec: Run, tmp_path: Path) -> None:
     repository = tmp_path / "models--a--b"
     snapshot = repository / "snapshots" / "m"
     checkpoint(snapshot)
@@ -244,7 +244,7 @@ def test_a_folder_of_links_is_read_as_the_cache_of_hugging_face_keeps_it(wcodec:
     assert contents(tmp_path / "back") == contents(snapshot)
 
 
-def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with zipfile.ZipFile(tmp_path / "empty" / "words.zip", "w") as archive:
         archive.writestr("words", "words")
@@ -252,7 +252,7 @@ def test_an_empty_folder_and_one_without_a_model_are_refused(tmp_path: Path) -> 
         folder_of(tmp_path / "empty")
 
 
-def test_a_folder_that_lacks_some_shards_is_refused_and_one_that_lacks_all_is_another_form(tmp_path: Path) -> None:
+def test_an_index_with_some_missing_shards_is_refused_and_one_with_all_missing_is_ignored(tmp_path: Path) -> None:
     checkpoint(tmp_path / "m")
     (tmp_path / "m" / "pytorch_model.bin.index.json").write_text('{"weight_map": {"a": "pytorch_model.bin"}}')
     (tmp_path / "m" / "other.index.json").write_text("[]")

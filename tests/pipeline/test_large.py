@@ -1,4 +1,4 @@
-"""Files larger than memory or disk: read by byte ranges, written whole or not at all."""
+"""Files larger than memory or disk: they are read by byte ranges, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wcodec.pipeline.decoder import open_container
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes, as on a full disk."""
+    """Limit the files of this process to `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -34,7 +34,9 @@ def full_disk(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("words", [["--lossless"], []], ids=["lossless", "lossy"])
 @pytest.mark.parametrize("kind", ["hdf5", "keras", "npz", "safetensors"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, words: list[str], wcodec: Run, tmp_path: Path) -> None:
+def test_a_full_disk_of_encode_or_decode_causes_one_line_and_leaves_no_files(
+    kind: str, words: list[str], wcodec: Run, tmp_path: Path
+) -> None:
     source = WRITERS[kind](tmp_path / f"m.{kind}", {"a": weights(1, 400, 500), "b": weights(2, 400, 500)})
     source = source if source.exists() else source.with_name(f"{source.name}.npz")
     packed = tmp_path / "m.wcz"
@@ -53,7 +55,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(kind: str, words: list[str],
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "keras"])
-def test_a_disk_that_is_full_at_any_place_of_an_hdf5_file_is_one_line(kind: str, wcodec: Run, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_any_offset_of_an_hdf5_file_causes_one_line(
+    kind: str, wcodec: Run, tmp_path: Path
+) -> None:
     arrays = {f"layer_{number}/kernel": weights(number, 64, 64) for number in range(20)}
     source = WRITERS[kind](tmp_path / f"m.{kind}", arrays)
     assert wcodec("encode", source, "-o", tmp_path / "m.wcz").returncode == 0
@@ -65,14 +69,14 @@ def test_a_disk_that_is_full_at_any_place_of_an_hdf5_file_is_one_line(kind: str,
         assert set(tmp_path.iterdir()) == before
 
 
-def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_tensor_reads_only_its_own_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = {name: weights(number, 300, 700) for number, name in enumerate("abcd")}
     source = write_safetensors(tmp_path / "m.safetensors", arrays)
-    read: list[tuple[int, int]] = []
+    reads: list[tuple[int, int]] = []
     pread = os.pread
 
     def count_read(file: int, length: int, offset: int) -> bytes:
-        read.append((offset, length))
+        reads.append((offset, length))
         return pread(file, length, offset)
 
     for words in ({"lossless": True}, {"bits": 5}):
@@ -81,12 +85,12 @@ def test_a_tensor_is_read_by_its_own_bytes_alone(tmp_path: Path, monkeypatch: py
             (section,) = opened.container.records[2].sections
         weights_of = package.open(tmp_path / "m.wcz")
         monkeypatch.setattr(os, "pread", count_read)
-        read.clear()
+        reads.clear()
         values = weights_of["c"]
-        assert read == [(section.offset, section.length)]
-        read.clear()
+        assert reads == [(section.offset, section.length)]
+        reads.clear()
         package.open(tmp_path / "m.wcz")
-        assert sum(length for _, length in read) < 2000
+        assert sum(length for _, length in reads) < 2000
         monkeypatch.undo()
         assert np.array_equal(values, arrays["c"]) or "bits" in words
 
@@ -102,7 +106,7 @@ print(int(line.split()[1]) / 1024)
 """
 
 
-def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path) -> None:
+def test_the_memory_for_an_exact_tensor_does_not_grow_with_its_size(tmp_path: Path) -> None:
     peaks = []
     for chunks in (4, 16):
         values = np.tile(weights(1, 1 << 16).view(np.uint32), chunks * CHUNK_WEIGHTS // (1 << 16)).view(np.float32)
@@ -120,7 +124,9 @@ def test_memory_does_not_grow_with_a_tensor_that_is_kept_exactly(tmp_path: Path)
 
 
 @pytest.mark.parametrize("words", [[], ["--sparsity", "0.5", "--step", "0.05"]], ids=["trellis", "sparse"])
-def test_lossy_encoding_holds_a_large_tensor_twice_at_most(words: list[str], tmp_path: Path) -> None:
+def test_the_memory_of_lossy_encoding_grows_by_at_most_two_copies_of_the_tensor(
+    words: list[str], tmp_path: Path
+) -> None:
     peaks = []
     for rows in (1024, 12 * 1024):
         values = np.tile(weights(1, 1024, 1024), (rows // 1024, 1))

@@ -24,7 +24,7 @@ from wcodec.reporting.inspection import inspect
 
 
 @pytest.mark.parametrize("name", ["lenet300.h5", "lenet5.keras", "tutorial_cnn.h5", "mnist.npz", "README.md"])
-def test_a_sample_comes_back_byte_for_byte(name: str, samples: Path, tmp_path: Path) -> None:
+def test_a_sample_is_restored_byte_for_byte(name: str, samples: Path, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes((samples / name).read_bytes())
     packed = assert_identical(tmp_path / name)
     if name.endswith(("h5", "keras")):
@@ -34,7 +34,7 @@ def test_a_sample_comes_back_byte_for_byte(name: str, samples: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_every_kind_keeps_its_names_and_values(kind: str, tmp_path: Path) -> None:
+def test_every_kind_keeps_the_names_and_values_of_tensors(kind: str, tmp_path: Path) -> None:
     source = WRITERS[kind](tmp_path / f"m.{kind}", two_layers() | {"b/step": np.arange(3)})
     source = source if source.exists() else source.with_name(f"{source.name}.npz")
     packed = assert_identical(source, *two_layers())
@@ -56,12 +56,12 @@ CONTENTS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_any_other_file_comes_back_too(name: str, tmp_path: Path) -> None:
+def test_files_of_any_other_format_are_restored(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(CONTENTS[name]())
     assert_identical(tmp_path / "file")
 
 
-def test_what_cannot_be_cut_stays_in_the_remainder(tmp_path: Path) -> None:
+def test_chunked_and_compressed_datasets_are_in_the_remainder(tmp_path: Path) -> None:
     kernel = weights(1, 200, 150)
     with h5py.File(tmp_path / "m.h5", "w", libver="latest") as file:
         file.create_dataset("plain", data=kernel)
@@ -78,14 +78,14 @@ def test_what_cannot_be_cut_stays_in_the_remainder(tmp_path: Path) -> None:
         assert all(np.array_equal(opened[name], kernel) for name in opened.names())
 
 
-def test_members_that_are_deflated_stay_in_the_remainder(tmp_path: Path) -> None:
+def test_deflated_members_are_in_the_remainder(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "m.npz", a=weights(1, 50, 40))
     with zipfile.ZipFile(tmp_path / "m.npz", "a") as archive, archive.open("b.npy", "w") as member:
         np.save(member, weights(2, 50, 40))
     assert_identical(tmp_path / "m.npz", "b")
 
 
-def test_arrays_in_another_order_are_given_as_they_are_meant(tmp_path: Path) -> None:
+def test_arrays_in_other_byte_and_memory_orders_are_decoded_with_their_values(tmp_path: Path) -> None:
     arrays = {
         "swapped": weights(1, 30, 20).astype(">f8"),
         "turned": np.asfortranarray(weights(2, 30, 20, 3)),
@@ -98,7 +98,7 @@ def test_arrays_in_another_order_are_given_as_they_are_meant(tmp_path: Path) -> 
         assert all(np.array_equal(opened[name], values) for name, values in arrays.items())
 
 
-def test_a_tensor_of_many_chunks_and_a_large_remainder_come_back(tmp_path: Path) -> None:
+def test_a_tensor_of_many_chunks_and_a_large_remainder_are_restored(tmp_path: Path) -> None:
     many = np.tile(weights(1, 1 << 10), 3 * CHUNK_WEIGHTS // (1 << 10)).astype(np.float16)
     source = write_safetensors(tmp_path / "m.safetensors", {"many": many, "few": weights(2, 9)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -111,7 +111,7 @@ def test_a_tensor_of_many_chunks_and_a_large_remainder_come_back(tmp_path: Path)
         assert_identical(path)
 
 
-def test_the_same_bytes_come_from_any_number_of_threads_and_any_name(tmp_path: Path) -> None:
+def test_the_bytes_do_not_depend_on_threads_or_the_name(tmp_path: Path) -> None:
     arrays = {"a": weights(1, 900, 1200), "b": weights(2, 300, 100), "c": weights(1, 900, 1200)}
     write_safetensors(tmp_path / "a.safetensors", arrays)
     write_safetensors(tmp_path / "b.other", arrays)
@@ -126,7 +126,7 @@ def test_many_tiny_tensors_do_not_make_the_file_larger(tmp_path: Path) -> None:
     assert_identical(write_safetensors(tmp_path / "m.safetensors", arrays))
 
 
-def test_extents_that_overlap_or_lie_outside_are_left_in_the_remainder(tmp_path: Path) -> None:
+def test_extents_that_overlap_or_are_outside_of_the_file_are_in_the_remainder(tmp_path: Path) -> None:
     source = tmp_path / "m.h5"
     with h5py.File(source, "w") as file:
         for name in ("a", "b", "c"):
@@ -141,21 +141,21 @@ def test_extents_that_overlap_or_lie_outside_are_left_in_the_remainder(tmp_path:
         assert "b" not in opened.names()
 
 
-def test_another_content_than_was_encoded_is_told(tmp_path: Path) -> None:
+def test_a_decoded_file_with_another_digest_is_refused(tmp_path: Path) -> None:
     from attack.file_fields import dissect
 
     source = write_safetensors(tmp_path / "m.safetensors", {"w": weights(1, 30, 20)})
     fields = dissect(lossless(source).read_bytes())
     at = fields.skeleton.index(b'"F32"')
-    lied = fields.skeleton[:at] + b'"F16"' + fields.skeleton[at + 5 :]
-    (tmp_path / "lie.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": lied}).to_bytes())
+    skeleton = fields.skeleton[:at] + b'"F16"' + fields.skeleton[at + 5 :]
+    (tmp_path / "lie.wcz").write_bytes(type(fields)(**vars(fields) | {"skeleton": skeleton}).to_bytes())
     for attempt in (lambda: decode(tmp_path / "lie.wcz", tmp_path / "out"), lambda: verify(tmp_path / "lie.wcz")):
         with pytest.raises(CorruptError, match="SHA-256"):
             attempt()
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_gives_the_file_its_name_back(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+def test_the_command_restores_the_name_of_the_file(wcodec: Run, samples: Path, tmp_path: Path) -> None:
     for name in ("m.h5", "m.pth", "words", "m.tar.gz"):
         (tmp_path / name).write_bytes((samples / "tutorial_cnn.h5").read_bytes())
         assert wcodec("encode", tmp_path / name, "--lossless").returncode == 0
@@ -168,7 +168,7 @@ def test_the_command_gives_the_file_its_name_back(wcodec: Run, samples: Path, tm
 
 
 @pytest.mark.parametrize("length", [0, 1, 300, 1000, 4000, 12_000, 40_000])
-def test_a_best_file_is_hardly_larger_than_that_of_xz(length: int, tmp_path: Path) -> None:
+def test_a_best_file_is_at_most_40_bytes_or_1_percent_larger_than_that_of_xz(length: int, tmp_path: Path) -> None:
     text = json.dumps({f"word {i * i % 977}": i / 7 for i in range(2000)}).encode()
     for number, content in enumerate((text, np.arange(6000).tobytes(), np.random.default_rng(0).bytes(50_000))):
         source = tmp_path / f"{number}.bin"

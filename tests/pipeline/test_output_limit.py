@@ -1,4 +1,4 @@
-"""The most bytes that a caller lets a file decode to, and tensors that are stored once and decoded once."""
+"""The limit on the bytes that a file decodes to, and duplicates, which are stored and decoded once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BYTES = 1 << 25
 
 @pytest.fixture(name="bomb", scope="module")
 def write_bomb(tmp_path_factory: pytest.TempPathFactory, copies: int = 100) -> Path:
-    """A valid container of some kilobytes whose tensors are all the same 32 MiB of zeros; read only."""
+    """A valid container of some kilobytes whose tensors are duplicates of 32 MiB of zeros; tests only read it."""
     array, path = np.zeros((BYTES // 4,), np.float32), tmp_path_factory.mktemp("bomb")
     source = write_safetensors(path / "bomb.safetensors", {f"w{i:03}": array for i in range(2)})
     packed = path / "bomb.wcz"
@@ -50,7 +50,7 @@ def write_bomb(tmp_path_factory: pytest.TempPathFactory, copies: int = 100) -> P
         lambda path: wcodec.inspect(path, max_output="2MB"),
     ],
 )
-def test_what_decodes_to_more_is_refused_before_it_is_allocated(
+def test_an_output_above_the_limit_is_refused_before_allocation(
     call: Callable[[Path], None], bomb: Path, tmp_path: Path
 ) -> None:
     packed = tmp_path / "bomb.wcz"
@@ -67,7 +67,7 @@ def test_what_decodes_to_more_is_refused_before_it_is_allocated(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_network_is_refused_too(bomb: Path) -> None:
+def test_load_model_and_evaluate_refuse_an_output_above_the_limit(bomb: Path) -> None:
     with pytest.raises(wcodec.UnsupportedError, match="at most 2000000 bytes"):
         wcodec.load_model(bomb, max_output="2MB")
     x = np.zeros((2, 3), np.float32)
@@ -75,7 +75,9 @@ def test_a_network_is_refused_too(bomb: Path) -> None:
         wcodec.evaluate(bomb, (x, x), max_output=2_000_000)
 
 
-def test_the_command_refuses_it_with_exit_code_5(bomb: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_an_output_above_the_limit_with_exit_code_5(
+    bomb: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for words in (
         ["decode"],
         ["verify"],
@@ -92,7 +94,7 @@ def test_the_command_refuses_it_with_exit_code_5(bomb: Path, capfd: pytest.Captu
 
 @pytest.mark.parametrize("kind", ["hdf5", "npz", "safetensors", "keras"])
 @pytest.mark.parametrize("lossless", [True, False])
-def test_the_limit_is_kept_by_the_file_that_is_written_too(kind: str, lossless: bool, tmp_path: Path) -> None:
+def test_the_limit_includes_the_bytes_of_the_written_file(kind: str, lossless: bool, tmp_path: Path) -> None:
     packed = encode_small(tmp_path, kind, two_layers(), lossless=lossless)
     out = tmp_path / "out"
     wcodec.decode(packed, out)
@@ -107,7 +109,7 @@ def test_the_limit_is_kept_by_the_file_that_is_written_too(kind: str, lossless: 
     assert not out.exists()
 
 
-def test_all_files_of_a_folder_count(tmp_path: Path) -> None:
+def test_the_limit_includes_all_files_of_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for i in range(3):
@@ -126,7 +128,7 @@ def test_all_files_of_a_folder_count(tmp_path: Path) -> None:
     assert not (tmp_path / "out2").exists()
 
 
-def test_a_large_skeleton_is_not_decompressed(tmp_path: Path) -> None:
+def test_a_skeleton_above_the_limit_is_not_decompressed(tmp_path: Path) -> None:
     packed = tmp_path / "m.wcz"
     plain = one_tensor(VECTOR, EXACT)
     packed.write_bytes(replace(plain, decoded_length=50 << 20).to_bytes())
@@ -137,7 +139,7 @@ def test_a_large_skeleton_is_not_decompressed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lossless", [True, False])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_tensor_that_is_stored_once_is_decoded_once(
+def test_duplicates_are_decoded_once(
     lossless: bool, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = weights(1, 60, 40), weights(2, 60, 40)
@@ -156,10 +158,10 @@ def test_a_tensor_that_is_stored_once_is_decoded_once(
     assert sorted(read) == ["0/w, section 0", "1/w, section 0"]
     if lossless:
         assert out.read_bytes() == (tmp_path / "model.safetensors").read_bytes()
-    # Where too much would have to be kept, what is left out is decoded again, to the same file.
+    # Duplicates above the limit of memory are decoded again, to the same file.
     monkeypatch.setattr(duplicates, "KEPT", one.nbytes)
-    again, told = tmp_path / "again.safetensors", []
-    decoder.decode(packed, again, threads=threads, progress=lambda facts: told.append(facts.name))
+    again, names = tmp_path / "again.safetensors", []
+    decoder.decode(packed, again, threads=threads, progress=lambda facts: names.append(facts.name))
     assert again.read_bytes() == out.read_bytes()
     assert len(read) == 2 + 5
-    assert [name for name in told if name != REST] == list(arrays)
+    assert [name for name in names if name != REST] == list(arrays)

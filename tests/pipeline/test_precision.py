@@ -1,4 +1,4 @@
-"""`--bits auto:N` without data: bits or steps a tensor that come to a mean of N bits."""
+"""`--bits auto:N` without data: bits or steps for each tensor with a mean of N bits."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ KERNELS = [name for name in ARRAYS if name.endswith("kernel")]
 
 
 @pytest.mark.parametrize("mean", [1.5, 4])
-def test_coded_bits_have_the_mean_that_was_asked(source: Path, tmp_path: Path, mean: float) -> None:
+def test_coded_bits_have_the_requested_mean(source: Path, tmp_path: Path, mean: float) -> None:
     target = tmp_path / "coded.wcz"
     wcodec.encode(source, target, bits=f"auto:{mean}")
     assert 0.95 * mean <= mean_bits(target, KERNELS) <= mean
 
 
-def test_integers_have_the_mean_that_was_asked_and_more_bits_where_they_cost_more(source: Path) -> None:
+def test_integers_have_the_requested_mean_and_costly_tensors_more_bits(source: Path) -> None:
     recipe = parse_recipe({"bits": "auto:4", "quantizer": "symmetric"})
     rates = measure_rates(source, recipe)
     costs = dict.fromkeys(KERNELS, 1.0)
@@ -48,10 +48,10 @@ def test_integers_have_the_mean_that_was_asked_and_more_bits_where_they_cost_mor
     more = allocate(rates, costs | {"other/kernel": 1e4}, 4.0)
     assert (more["other/kernel"].bits or 0) > (chosen["other/kernel"].bits or 0)
     floored = allocate(rates, costs | {"other/kernel": 1e9}, 4.0, floor=3.0)
-    assert min(one.bits or 0 for one in floored.values()) == 3
+    assert min(options.bits or 0 for options in floored.values()) == 3
 
 
-def test_the_rates_are_those_of_the_file(source: Path, tmp_path: Path) -> None:
+def test_measured_rates_and_losses_equal_those_of_the_file(source: Path, tmp_path: Path) -> None:
     recipe = parse_recipe({"bits": "auto:3"})
     (first, *_) = measure_rates(source, recipe)
     step = first.options[4].step
@@ -59,12 +59,12 @@ def test_the_rates_are_those_of_the_file(source: Path, tmp_path: Path) -> None:
     numbers = wcodec.encode(
         source, tmp_path / "one.wcz", set={first.name: {"step": step.amount, "quantizer": "uniform"}}
     )
-    (tensor,) = [one for one in numbers.tensors if one.name == first.name]
+    (tensor,) = [tensor for tensor in numbers.tensors if tensor.name == first.name]
     assert tensor.error == pytest.approx(first.curve.losses[4] / first.energy, rel=0.01)
-    assert abs(8 * tensor.bytes - first.curve.bits[4]) <= 8 * 40  # what the index has of it
+    assert abs(8 * tensor.bytes - first.curve.bits[4]) <= 8 * 40  # bytes of the tensor in the index
 
 
-def test_tensors_whose_precision_is_said_keep_it(source: Path, tmp_path: Path) -> None:
+def test_tensors_with_their_own_precision_keep_it(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "kept.wcz"
     wcodec.encode(
         source, target, bits="auto:3", quantizer="symmetric", exclude="small", set={"other/kernel": {"bits": 8}}

@@ -1,4 +1,4 @@
-"""Two versions of a model share the bytes of equal tensors at any offset, as stores of content-defined chunks need."""
+"""Two versions of a model share the bytes of equal tensors at any offset, for content-defined chunking."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def sections(path: Path) -> dict[str, bytes]:
     with path.open("rb") as file:
         container = parse(file)
         return {
-            facts.name: b"".join(read_section(file, one, facts.name) for one in record.sections)
+            facts.name: b"".join(read_section(file, section, facts.name) for section in record.sections)
             for facts, record in zip(container.tensors, container.records, strict=True)
         }
 
 
 @pytest.mark.parametrize(
-    ("words", "more"),
+    ("words", "has_new"),
     [
         ({"lossless": True}, True),
         ({"bits": 4, "sparsity": 0.5}, True),
@@ -35,9 +35,11 @@ def sections(path: Path) -> dict[str, bytes]:
     ],
     ids=str,
 )
-def test_a_changed_tensor_changes_no_other_bytes(words: dict[str, object], more: bool, tmp_path: Path) -> None:
+def test_a_changed_tensor_does_not_change_the_bytes_of_others(
+    words: dict[str, object], has_new: bool, tmp_path: Path
+) -> None:
     before = {name: weights(number, 60, 50) for number, name in enumerate(NAMES)}
-    first = {"a/first": weights(98, 33, 21)} if more else {}
+    first = {"a/first": weights(98, 33, 21)} if has_new else {}
     after = first | before | {NAMES[0]: weights(99, 60, 50)}
     wcodec.encode(before, tmp_path / "before.wcz", **words)
     wcodec.encode(after, tmp_path / "after.wcz", **words)
@@ -47,7 +49,7 @@ def test_a_changed_tensor_changes_no_other_bytes(words: dict[str, object], more:
     assert all(old[name] in whole for name in NAMES[1:])
 
 
-def test_versions_of_a_real_model_share_what_did_not_change(samples: Path, tmp_path: Path) -> None:
+def test_versions_of_a_sample_share_the_bytes_of_unchanged_tensors(samples: Path, tmp_path: Path) -> None:
     tensors = wcodec.load(wcodec.encode(samples / "lenet5.keras", lossless=True))
     changed = min(tensors, key=lambda name: abs(tensors[name].size - 25_000))
     later = tensors | {changed: (tensors[changed] + np.float32(1e-3)).astype(np.float32)}
