@@ -1,4 +1,4 @@
-"""Damaged and hostile containers are refused clearly, soon, in little memory, and leave no files."""
+"""Damaged and hostile containers are refused with a clear error, in little time and memory, and leave no files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def storm(mode: str, *paths: Path) -> Report:
-    """Attack the containers in a process of its own, so that its memory can be told."""
+    """Attack the containers in another process, to measure its memory."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, str(STORM), mode, *map(str, paths)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=HANG, check=False, env=environment)
@@ -44,7 +44,7 @@ def storm(mode: str, *paths: Path) -> Report:
 
 
 def assert_cheap(report: Report) -> None:
-    assert report.slowest < 20  # seconds of the processor, many times what is needed
+    assert report.slowest < 20  # CPU seconds, many times those of a valid container
     assert report.peak < 300.0
     assert report.left == []
     assert report.leaks == []
@@ -59,13 +59,13 @@ def test_flipped_bits_and_truncations_are_refused(mode: str, containers: dict[st
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "npz", "safetensors"])
-def test_changes_behind_fitting_checksums_never_raise_anything_but_our_own_errors(
+def test_modified_metadata_with_correct_checksums_raises_only_container_errors(
     kind: str, containers: dict[str, Path]
 ) -> None:
     assert_cheap(storm("metadata", containers[kind]))
 
 
-def test_no_changed_section_decodes_to_other_values(containers: dict[str, Path]) -> None:
+def test_modified_sections_are_refused_or_decode_to_the_same_values(containers: dict[str, Path]) -> None:
     names = "transform-klt transform-dct states-4 states-4-sparse states-8-dense step-context table-context"
     names += " table-sparse patches float float-offset product rows-of-float32 signs chunks-of-steps chunks-of-rows"
     golden = [GOLDEN / f"{name}.wcz" for name in names.split()]
@@ -75,7 +75,7 @@ def test_no_changed_section_decodes_to_other_values(containers: dict[str, Path])
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_container_gets_the_error_that_names_its_lie(name: str, tmp_path: Path) -> None:
+def test_a_hostile_container_raises_its_error(name: str, tmp_path: Path) -> None:
     file, error = HOSTILE[name]
     source, target = tmp_path / "hostile.wcz", tmp_path / "model.npz"
     source.write_bytes(file)
@@ -87,13 +87,13 @@ def test_a_hostile_container_gets_the_error_that_names_its_lie(name: str, tmp_pa
     assert list(tmp_path.iterdir()) == [source]
 
 
-def test_the_container_that_all_lies_start_from_is_valid(tmp_path: Path) -> None:
+def test_the_template_of_hostile_containers_is_valid(tmp_path: Path) -> None:
     source = tmp_path / "good.wcz"
     source.write_bytes(hostile.good().to_bytes())
     assert [facts.name for facts in verify(source).tensors] == ["v"]
 
 
-def test_all_hostile_containers_together_stay_cheap(tmp_path: Path) -> None:
+def test_all_hostile_containers_take_little_time_and_memory(tmp_path: Path) -> None:
     paths = []
     for name, (file, _) in HOSTILE.items():
         paths.append(tmp_path / f"{name}.wcz")
@@ -103,7 +103,7 @@ def test_all_hostile_containers_together_stay_cheap(tmp_path: Path) -> None:
     assert report.decoded == []
 
 
-def test_names_of_unknown_things_are_in_the_message(tmp_path: Path) -> None:
+def test_errors_have_the_unknown_id(tmp_path: Path) -> None:
     expected = {
         "future-version": "version 2", "unknown-feature": "feature 9", "unknown-kind-of-model-file": "kind 200",
         "unknown-coding-of-the-model-section": "coding 9", "table-unknown-type": "type 200",
@@ -128,7 +128,7 @@ def test_names_of_unknown_things_are_in_the_message(tmp_path: Path) -> None:
         ("empty", 3),
     ],
 )
-def test_the_command_says_one_line_leaves_nothing_and_exits_with(
+def test_the_command_refuses_a_hostile_container_with_one_line_and_its_exit_code(
     name: str, code: int, tmp_path: Path, wcodec: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     source = tmp_path / "hostile.npz.wcz"

@@ -1,4 +1,4 @@
-"""The container: its fields are where the specification says, it is small, and it is read as it was written."""
+"""The container: its fields are those of the specification, it is small, and it is read as written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CODED = st.builds(
 
 
 @given(st.lists(st.tuples(FACTS, CODED), max_size=5, unique_by=lambda pair: pair[0].name), st.binary(max_size=300))
-def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, EncodedSections]], skeleton: bytes) -> None:
+def test_a_container_is_read_as_written(tensors: list[tuple[TensorSpec, EncodedSections]], skeleton: bytes) -> None:
     with tempfile.TemporaryFile("w+b") as file:
         writer = Writer(file)
         for _, tensor in tensors:
@@ -60,7 +60,7 @@ def test_what_is_written_is_read(tensors: list[tuple[TensorSpec, EncodedSections
         assert dissect(file.read()).skeleton == skeleton
 
 
-def test_the_fields_of_a_file_make_that_file_again(tmp_path: Path) -> None:
+def test_the_fields_of_a_file_are_written_to_the_same_file(tmp_path: Path) -> None:
     for kind, words in (("hdf5", {"bits": 3}), ("npz", {"exclude": "."}), ("safetensors", {"sparsity": 0.5})):
         packed = encode_small(tmp_path, kind, two_layers(), **words)
         before = dissect(packed.read_bytes())
@@ -69,19 +69,19 @@ def test_the_fields_of_a_file_make_that_file_again(tmp_path: Path) -> None:
         assert KINDS[before.kind] == verify(packed).kind == kind
 
 
-def test_a_model_of_one_layer_and_two_kilobytes_pays_little_beside_its_sections(tmp_path: Path) -> None:
+def test_a_model_of_one_layer_has_little_overhead(tmp_path: Path) -> None:
     arrays = {"dense/kernel": weights(1, 24, 20), "dense/bias": weights(2, 20)}
     for kind in ("hdf5", "npz", "safetensors"):
         for words in ({}, {"exclude": "."}, {"bits": 4}):
             packed = encode_small(tmp_path, kind, arrays, **words)
             numbers = inspect(packed)
-            beside = numbers.file_bytes - numbers.weight_bytes - numbers.parts.skeleton
-            assert beside == numbers.parts.index + numbers.parts.container
-            assert beside <= 48 + 10 * len(arrays)
+            overhead = numbers.file_bytes - numbers.weight_bytes - numbers.parts.skeleton
+            assert overhead == numbers.parts.index + numbers.parts.container
+            assert overhead <= 48 + 10 * len(arrays)
             assert numbers.parts.skeleton <= 100
 
 
-def test_the_parts_lie_in_the_order_of_the_specification(tmp_path: Path) -> None:
+def test_the_parts_are_in_the_order_of_the_specification(tmp_path: Path) -> None:
     file = encode_small(tmp_path, "npz", two_layers(), bits=4).read_bytes()
     assert file[:5] == b"\x89WCZ\x01"
     assert int.from_bytes(file[8:16], "little") == len(file)
@@ -103,7 +103,7 @@ def test_a_duplicate_shares_the_sections_of_the_first() -> None:
 
 
 @given(st.integers(0, (1 << 64) - 1), st.binary(max_size=3))
-def test_varints_come_back(value: int, before: bytes) -> None:
+def test_varints_are_read_as_written(value: int, before: bytes) -> None:
     out = bytearray(before)
     put_varint(out, value)
     assert take_varint(bytes(out) + b"\x80", len(before)) == (value, len(out))
@@ -114,7 +114,7 @@ def test_varints_come_back(value: int, before: bytes) -> None:
 
 
 @given(st.binary(min_size=1, max_size=12))
-def test_a_varint_has_one_spelling(encoded: bytes) -> None:
+def test_a_value_has_only_one_valid_varint(encoded: bytes) -> None:
     try:
         value, end = take_varint(encoded, 0)
     except ContainerError:
@@ -125,25 +125,25 @@ def test_a_varint_has_one_spelling(encoded: bytes) -> None:
 
 @given(st.floats(0, 3e38))
 def test_relative_errors_are_rounded_up(error: float) -> None:
-    told = parse_error(pack_error(error))
-    assert error <= told * (1 + 2**-23) + 1e-45
-    assert told <= error * (1 + 2**-7) + 1e-40
+    stated = parse_error(pack_error(error))
+    assert error <= stated * (1 + 2**-23) + 1e-45
+    assert stated <= error * (1 + 2**-7) + 1e-40
 
 
 @pytest.mark.parametrize("half", [0x7F80, 0x7FC0, 0x8000, 0xFFFF])
-def test_an_error_that_is_no_number_is_refused(half: int) -> None:
+def test_an_error_that_is_infinite_nan_or_negative_is_refused(half: int) -> None:
     with pytest.raises(CorruptError, match="relative error"):
         parse_error(half)
 
 
 @given(st.lists(FACTS, max_size=20, unique_by=lambda facts: facts.name), st.binary(max_size=2000))
-def test_the_model_section_comes_back_and_is_never_much_larger(tensors: list[TensorSpec], skeleton: bytes) -> None:
+def test_the_model_section_is_read_as_written_and_never_larger(tensors: list[TensorSpec], skeleton: bytes) -> None:
     section = pack_model_section(tensors, skeleton)
     assert parse_model_section(section, len(tensors)) == (tuple(tensors), skeleton, None)
     assert len(section.stored) <= section.length
 
 
-def test_a_model_that_no_reader_would_take_is_not_written() -> None:
+def test_a_model_that_readers_would_refuse_is_not_written() -> None:
     for tensors, skeleton in (
         ([], bytes(MAX_LENGTH)),
         ([TensorSpec("n" * 70_000, "float32", ())], b""),
@@ -153,7 +153,7 @@ def test_a_model_that_no_reader_would_take_is_not_written() -> None:
             pack_model_section(tensors, skeleton)
 
 
-def test_names_that_look_alike_cost_little_each() -> None:
+def test_similar_names_take_at_most_four_bytes_each() -> None:
     tensors = [TensorSpec(f"model.layers.{i}.attention.query.weight", "bfloat16", (1024, 1024)) for i in range(200)]
     section = pack_model_section(tensors, b"")
     assert section.coding != STORED

@@ -28,7 +28,7 @@ sys.modules["golden_make"] = make
 specification.loader.exec_module(make)
 
 
-def test_every_golden_file_has_its_expectation() -> None:
+def test_every_golden_file_has_an_expected_result() -> None:
     for folder, expected in (("good", GOOD), ("bad", BAD)):
         assert {path.name for path in (GOLDEN / folder).glob("*.wcz")} == set(expected)
     assert {f"{name}.wcz" for name in make.BAD} == set(BAD)
@@ -53,19 +53,19 @@ def test_a_good_container_decodes_to_the_same_bits(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_container_is_refused_as_ever(name: str) -> None:
+def test_a_bad_container_raises_the_same_error(name: str) -> None:
     with pytest.raises(getattr(errors, BAD[name])) as caught:
         verify(GOLDEN / "bad" / name, threads=1)
     assert caught.type.__name__ == BAD[name]
 
 
-def test_an_encoder_makes_files_of_the_pinned_sizes(tmp_path: Path) -> None:
+def test_encoded_models_have_the_pinned_sizes(tmp_path: Path) -> None:
     with (GOLDEN / "sizes.csv").open() as file:
         pinned = {row["model"]: int(row["bytes"]) for row in csv.DictReader(file)}
     sizes = {name: make.encode_model(name, tmp_path).stat().st_size for name in make.MODELS}
     assert sizes == pinned
 
 
-def test_crafted_containers_are_what_the_generator_says() -> None:
+def test_crafted_containers_equal_those_of_the_generator() -> None:
     for name, content in make.craft().items():
         assert (GOLDEN / "good" / f"{name}.wcz").read_bytes() == content

@@ -1,4 +1,4 @@
-"""Golden containers that need another file, or are several; random attacks on each kind of lossless container."""
+"""Golden containers with a base, and those of several files; random damage to each kind of lossless container."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_a_container_against_a_base_decodes_to_the_same_file(name: str, tmp_path
     package.decode(GOLDEN / "based" / name, tmp_path / "back.safetensors", base=OLD)
     assert hashlib.sha256((tmp_path / "back.safetensors").read_bytes()).hexdigest() == BASED[name]
     base = reference_base.Base(hashlib.sha256(OLD.read_bytes()).digest(), load_file(OLD))
-    by_the_page = reference_decoder.decode((GOLDEN / "based" / name).read_bytes(), base)
+    by_reference = reference_decoder.decode((GOLDEN / "based" / name).read_bytes(), base)
     for tensor, values in package.open(GOLDEN / "based" / name, base=OLD).items():
-        assert np.array_equal(by_the_page[tensor].view(values.dtype), values)
+        assert np.array_equal(by_reference[tensor].view(values.dtype), values)
 
 
 def test_a_folder_decodes_to_the_same_files(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_decodes_to_the_same_files(tmp_path: Path) -> None:
     assert {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()} == FOLDER
 
 
-def test_a_folder_with_odd_names_decodes_to_the_same_files_and_folders(tmp_path: Path) -> None:
+def test_a_folder_with_unusual_names_decodes_to_the_same_files_and_folders(tmp_path: Path) -> None:
     package.decode(GOLDEN / "numbered", tmp_path / "back")
     expected = json.loads((GOLDEN / "numbered.json").read_text())
     assert {name: digest.hex() for name, digest in contents(tmp_path / "back").items()} == expected
@@ -54,7 +54,7 @@ def test_a_folder_with_odd_names_decodes_to_the_same_files_and_folders(tmp_path:
 
 
 def damage(whole: bytes, chance: random.Random) -> bytes:
-    """With one bit flipped, or cut, or with a byte more."""
+    """The file with one bit flipped, truncated, or with an additional byte."""
     kind, at = chance.random(), chance.randrange(len(whole))
     if kind < 0.7:
         return whole[:at] + bytes((whole[at] ^ 1 << chance.randrange(8),)) + whole[at + 1 :]
@@ -62,7 +62,7 @@ def damage(whole: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("name", SINGLE)
-def test_random_attacks_on_a_container_are_refused(name: str, tmp_path: Path) -> None:
+def test_randomly_damaged_containers_are_refused(name: str, tmp_path: Path) -> None:
     whole, chance, source = (GOLDEN / f"{name}.wcz").read_bytes(), random.Random(name), tmp_path / "x.wcz"
     base = OLD if name.startswith("based") else None
     for _ in range(ATTACKS):
@@ -73,7 +73,7 @@ def test_random_attacks_on_a_container_are_refused(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["folder", "numbered"])
-def test_random_attacks_on_a_folder_are_refused(name: str, tmp_path: Path) -> None:
+def test_randomly_damaged_folders_are_refused(name: str, tmp_path: Path) -> None:
     packed, chance = tmp_path / "m", random.Random(0)
     shutil.copytree(GOLDEN / name, packed)
     parts = sorted(packed.rglob("*.wcz"))
