@@ -1,4 +1,4 @@
-"""What `--data` accepts, how it converts it, and how it refuses the rest."""
+"""`--data`: formats, conversions, and errors."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def keras_file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], object]]:
-    """Writes mine.py into a fresh working directory."""
+    """A function that writes mine.py to an empty working directory."""
     monkeypatch.chdir(tmp_path)
     yield lambda text: (tmp_path / "mine.py").write_text(f"import numpy as np\n{text}\n")
     sys.modules.pop("mine", None)
 
 
-def test_x_and_y_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_x_and_y_are_read_unchanged(tmp_path: Path) -> None:
     examples = load_examples(save(tmp_path, x=ROWS, y=CLASSES), ROW)
     assert np.array_equal(examples.inputs[0], ROWS)
     assert np.array_equal(examples.labels[0], CLASSES)
@@ -52,29 +52,29 @@ def test_labels_are_optional(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("split", "count"), [(":train", 10), (":test", 4)])
-def test_a_split_of_keras_own_layout_is_chosen_by_name(keras_file: str, split: str, count: int) -> None:
+def test_a_split_in_the_layout_of_keras_is_chosen_by_name(keras_file: str, split: str, count: int) -> None:
     assert load_examples(keras_file + split, IMAGE).count == count
 
 
-def test_without_a_named_split_test_is_taken_and_said(keras_file: str) -> None:
+def test_without_a_split_the_test_examples_are_taken_with_a_note(keras_file: str) -> None:
     examples = load_examples(keras_file, IMAGE)
     assert examples.count == 4
     assert examples.notes[0] == "d.npz: no split named, took test"
 
 
-def test_what_fits_weights_takes_train_without_a_named_split_and_validation_takes_test(keras_file: str) -> None:
-    learning, others = load_split(keras_file, keras_file, IMAGE)
-    assert (learning.count, learning.notes[0]) == (10, "d.npz: no split named, took train")
-    assert others is not None
-    assert others.count == 4
+def test_without_a_split_training_takes_train_and_validation_takes_test(keras_file: str) -> None:
+    training, validation = load_split(keras_file, keras_file, IMAGE)
+    assert (training.count, training.notes[0]) == (10, "d.npz: no split named, took train")
+    assert validation is not None
+    assert validation.count == 4
 
 
-def test_nothing_is_fitted_to_test_examples_that_are_not_named(tmp_path: Path) -> None:
+def test_training_does_not_take_test_examples_without_their_split(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"expected x or x0 or x_row or x_train, found x_test"):
         load_split(save(tmp_path, x_test=ROWS), None, ROW)
 
 
-def test_uint8_images_are_divided_by_255_and_given_a_channel_and_it_is_said(keras_file: str) -> None:
+def test_uint8_images_are_divided_by_255_and_get_a_channel_axis_with_notes(keras_file: str) -> None:
     examples = load_examples(keras_file + ":train", IMAGE)
     assert np.array_equal(examples.inputs[0], (PIXELS / np.float32(255))[..., None])
     assert examples.inputs[0].dtype == np.float32
@@ -87,7 +87,7 @@ def test_rescale_overrides_the_division(keras_file: str) -> None:
     )
 
 
-def test_a_network_that_rescales_gets_pixels(keras_file: str) -> None:
+def test_a_network_with_a_rescaling_layer_gets_pixels(keras_file: str) -> None:
     examples = load_examples(keras_file + ":train", [ModelInput("image", (4, 4, 1), rescales=True)])
     assert np.array_equal(examples.inputs[0][..., 0], PIXELS.astype(np.float32))
 
@@ -102,13 +102,13 @@ def test_integer_inputs_are_never_scaled(tmp_path: Path) -> None:
     ("shape", "expected"),
     [((4, 4), (4, 4)), ((1, 4, 4), (1, 4, 4)), ((16,), (16,)), ((None, 4, 1), (4, 4, 1)), ((4, 4, 1), (4, 4, 1))],
 )
-def test_images_take_the_shape_that_the_network_wants(
+def test_images_get_the_shape_of_the_input(
     keras_file: str, shape: tuple[int | None, ...], expected: tuple[int, ...]
 ) -> None:
     assert load_examples(keras_file + ":train", [ModelInput("image", shape)]).inputs[0].shape == (10, *expected)
 
 
-def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
+def test_a_limit_takes_examples_evenly_from_the_file(tmp_path: Path) -> None:
     examples = load_examples(save(tmp_path, x=ROWS, y=CLASSES), ROW, limit=4)
     assert np.array_equal(examples.inputs[0], ROWS[[0, 3, 6, 9]])
     assert np.array_equal(examples.labels[0], CLASSES[[0, 3, 6, 9]])
@@ -116,7 +116,7 @@ def test_a_limit_spreads_over_the_whole_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [("x0", "x1"), ("x_left", "x_right")])
-def test_several_inputs_go_by_number_or_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_several_inputs_are_found_by_number_or_by_name(tmp_path: Path, names: tuple[str, str]) -> None:
     arrays: dict[str, Array] = {names[0]: ROWS, names[1]: PIXELS, "y": CLASSES}
     examples = load_examples(save(tmp_path, **arrays), TWO)
     assert [array.shape for array in examples.inputs] == [(10, 3), (10, 4, 4)]
@@ -134,7 +134,7 @@ def test_several_inputs_and_outputs_have_splits(tmp_path: Path, names: tuple[str
     arrays |= {name.format("test"): array[:4] for name, array in zip(names, whole, strict=True)}
     examples = load_examples(save(tmp_path, **arrays) + split, TWO, (("kind",), ("more",)))
     assert [array.shape for array in examples.inputs] == [(count, 3), (count, 4, 4)]
-    assert [np.asarray(array).tolist() for array in examples.labels] == [list(one[:count]) for one in whole[2:]]
+    assert [np.asarray(array).tolist() for array in examples.labels] == [list(labels[:count]) for labels in whole[2:]]
     assert not any("not used" in note for note in examples.notes)
     assert ("d.npz: no split named, took test" in examples.notes) == (not split)
 
@@ -178,25 +178,25 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Ar
     assert message in str(refused.value)
 
 
-def test_a_split_that_is_not_there_is_refused_with_the_keys_that_are(keras_file: str) -> None:
+def test_a_missing_split_is_refused_with_the_existing_keys(keras_file: str) -> None:
     with pytest.raises(RecipeError, match="expected x_val, found x_train, y_train, x_test, y_test"):
         load_examples(keras_file + ":val", IMAGE)
 
 
-def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"hello", b"PK\x03\x04 broken", b"\x93NUMPY\x01\x00"):
         (tmp_path / "d.npz").write_bytes(content)
         with pytest.raises(RecipeError, match=r"d\.npz: expected an \.npz archive"):
             load_examples(str(tmp_path / "d.npz"), ROW)
 
 
-def test_what_is_neither_file_nor_folder_nor_function_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_file_a_folder_or_a_function_is_refused(tmp_path: Path) -> None:
     for spec in (str(tmp_path / "none.npz"), "photos.tar", ""):
         with pytest.raises(RecipeError, match=r"--data .*: expected"):
             load_examples(spec, ROW)
 
 
-def test_a_limit_of_nothing_is_refused(keras_file: str) -> None:
+def test_a_limit_of_0_is_refused(keras_file: str) -> None:
     with pytest.raises(RecipeError, match="--limit: expected 1 or more, got 0"):
         load_examples(keras_file, IMAGE, limit=0)
 
@@ -211,14 +211,14 @@ def test_rescaling_an_integer_input_is_refused(tmp_path: Path) -> None:
     "returned",
     ["X, Y", "X", "{'row': X}, Y", "((X[i:i + 3], Y[i:i + 3]) for i in range(0, 10, 3))", "iter([X[:5], X[5:]])"],
 )
-def test_a_function_may_return_arrays_or_batches(users_module: Callable[[str], object], returned: str) -> None:
+def test_a_function_can_return_arrays_or_batches(users_module: Callable[[str], object], returned: str) -> None:
     users_module(f"X = np.ones((10, 3)); Y = np.arange(10)\ndef examples(): return {returned}")
     examples = load_examples("mine:examples", ROW)
     assert np.array_equal(examples.inputs[0], np.ones((10, 3)))
     assert examples.is_labelled == ("Y" in returned)
 
 
-def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], object]) -> None:
+def test_a_sequence_of_batches_is_concatenated(users_module: Callable[[str], object]) -> None:
     users_module(
         "class Batches:\n"
         "    def __len__(self): return 4\n"
@@ -228,12 +228,12 @@ def test_an_indexed_set_of_batches_is_gathered(users_module: Callable[[str], obj
     assert np.asarray(examples.labels[0]).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_several_inputs_come_as_a_list(users_module: Callable[[str], object]) -> None:
+def test_a_function_can_return_several_inputs_in_a_list(users_module: Callable[[str], object]) -> None:
     users_module("def examples(): return [np.ones((5, 3)), np.ones((5, 4, 4))], np.ones(5)")
     assert [array.shape for array in load_examples("mine:examples", TWO).inputs] == [(5, 3), (5, 4, 4)]
 
 
-def test_an_endless_generator_is_cut_and_it_is_said(
+def test_an_endless_generator_is_stopped_with_a_note(
     users_module: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "STREAM_LIMIT", 10)
@@ -260,7 +260,7 @@ def test_an_endless_generator_is_cut_and_it_is_said(
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-def test_functions_that_give_no_examples_are_refused(
+def test_functions_that_do_not_return_examples_are_refused(
     users_module: Callable[[str], object], text: str, message: str
 ) -> None:
     users_module(text)
@@ -270,7 +270,7 @@ def test_functions_that_give_no_examples_are_refused(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_inputs_that_are_not_finite_are_refused_with_their_place(tmp_path: Path, value: float) -> None:
+def test_inputs_that_are_not_finite_are_refused_with_the_number_of_their_example(tmp_path: Path, value: float) -> None:
     rows = ROWS.copy()
     rows[3, 1] = value
     with pytest.raises(RecipeError, match=r"x: expected finite numbers, got .* 1 of 10 examples, .* number 3"):
@@ -278,6 +278,6 @@ def test_inputs_that_are_not_finite_are_refused_with_their_place(tmp_path: Path,
 
 
 @pytest.mark.parametrize("factor", [0.0, float("nan"), float("inf")])
-def test_a_factor_that_leaves_nothing_of_the_inputs_is_refused(keras_file: str, factor: float) -> None:
+def test_a_factor_of_0_or_without_a_finite_value_is_refused(keras_file: str, factor: float) -> None:
     with pytest.raises(RecipeError, match="--rescale: expected a finite number"):
         load_examples(keras_file, IMAGE, rescale=factor)

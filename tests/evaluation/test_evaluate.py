@@ -1,4 +1,4 @@
-"""What is measured of a network, and which inputs are refused."""
+"""Measures of a network on examples, and inputs that are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 from keras_single import CLASSES, COUNT, ROWS, dense
 
 RNG = np.random.default_rng(8)
-LOGITS_WANTED = RNG.normal(size=(COUNT, 4))
+TARGETS = RNG.normal(size=(COUNT, 4))
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -53,7 +53,7 @@ def test_classes_are_scored_from_logits_or_probabilities(activation: str | None,
 
 
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
-def test_a_single_unit_says_yes_or_no(activation: str | None) -> None:
+def test_a_single_unit_is_scored_as_a_binary_decision(activation: str | None) -> None:
     model = dense(1, activation)
     y, labels = outputs_of(model)[:, 0], CLASSES % 2
     chance = y if activation else 1 / (1 + np.exp(-y))
@@ -63,19 +63,19 @@ def test_a_single_unit_says_yes_or_no(activation: str | None) -> None:
     assert measured.agreement == 100
 
 
-def test_several_of_many_are_scored_unit_by_unit() -> None:
+def test_multilabel_outputs_are_scored_unit_by_unit() -> None:
     model = dense(4, "sigmoid")
-    labels = (LOGITS_WANTED > 0).astype(np.float32)
+    labels = (TARGETS > 0).astype(np.float32)
     measured = evaluate(model, Examples((ROWS,), (labels,)))
     assert measured.accuracy == pytest.approx(100 * np.mean((outputs_of(model) > 0.5) == labels))
 
 
 @pytest.mark.parametrize("units", [1, 4])
 def test_regression_has_a_squared_error_and_no_accuracy(units: int) -> None:
-    model, wanted = dense(units), LOGITS_WANTED[:, :units]
-    measured = evaluate(model, Examples((ROWS,), (wanted,)), model)
+    model, targets = dense(units), TARGETS[:, :units]
+    measured = evaluate(model, Examples((ROWS,), (targets,)), model)
     assert measured.accuracy is measured.accuracy_drop is measured.agreement is None
-    assert measured.loss == pytest.approx(np.square(outputs_of(model) - wanted).mean())
+    assert measured.loss == pytest.approx(np.square(outputs_of(model) - targets).mean())
 
 
 def test_sequences_are_scored_step_by_step() -> None:
@@ -106,23 +106,23 @@ def test_the_drop_is_the_baseline_less_the_network() -> None:
     assert measured.accuracy_drop == pytest.approx(100 - (measured.accuracy or 0))
 
 
-def test_several_inputs_and_outputs_go_by_the_networks_order() -> None:
+def test_several_inputs_and_outputs_have_the_order_of_the_network() -> None:
     layers = keras().layers
     left, right = keras().Input((6,), name="left"), keras().Input((2,), name="right")
     joined = layers.Concatenate()([left, right])
     model = keras().Model({"left": left, "right": right}, [layers.Dense(4)(joined), layers.Dense(1)(joined)])
-    assert [one.name for one in model_inputs(model)] == ["left", "right"]
+    assert [entry.name for entry in model_inputs(model)] == ["left", "right"]
     measured = evaluate(model, Examples((ROWS, ROWS[:, :2]), (CLASSES,)), model)
     assert measured.accuracy is not None
     assert measured.agreement == 100
     assert measured.output_error == 0
 
 
-def test_measures_are_the_same_twice_and_for_any_number_of_batches() -> None:
-    model, some = dense(4), Examples((ROWS,), (CLASSES,))
-    assert evaluate(model, some, model) == evaluate(model, some, model)
+def test_measures_are_deterministic_and_independent_of_batches() -> None:
+    model, examples = dense(4), Examples((ROWS,), (CLASSES,))
+    assert evaluate(model, examples, model) == evaluate(model, examples, model)
     parts = [evaluate(model, Examples((ROWS[at],), (CLASSES[at],))) for at in (slice(0, 64), slice(64, COUNT))]
-    whole = evaluate(model, some)
+    whole = evaluate(model, examples)
     assert whole.accuracy == pytest.approx(0.64 * (parts[0].accuracy or 0) + 0.36 * (parts[1].accuracy or 0))
 
 
@@ -141,7 +141,7 @@ def test_a_baseline_of_another_shape_is_refused() -> None:
         evaluate(dense(4), Examples((ROWS,)), dense(3))
 
 
-def test_that_nothing_was_compared_is_said(wcodec: Run, samples: Path, tmp_path: Path) -> None:
+def test_a_note_reports_that_nothing_was_compared(wcodec: Run, samples: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 28, 28, 1), np.float32))
     done = wcodec("evaluate", samples / "lenet300.h5", "--data", tmp_path / "x.npz")
     assert (done.returncode, done.stdout.split()) == (0, ["examples", "4"])
@@ -154,43 +154,43 @@ def test_that_nothing_was_compared_is_said(wcodec: Run, samples: Path, tmp_path:
 
 # --- values --------------------------------------------------------------------------------------------------------
 def values_and_labels(units: int) -> tuple[Model, Model, npt.NDArray[np.float64]]:
-    """A network that predicts values far from 0, a worse one, and labels."""
+    """A network with changed weights, the baseline, which predicts values far from 0, and labels."""
     baseline, model = dense(units), dense(units)
     baseline.layers[-1].bias.assign(np.full(units, 14.0))
-    model.set_weights([one + np.float32(0.05) for one in baseline.get_weights()])
+    model.set_weights([weights + np.float32(0.05) for weights in baseline.get_weights()])
     return model, baseline, outputs_of(baseline) + RNG.normal(0, 0.3, (COUNT, units))
 
 
 @pytest.mark.parametrize("units", [1, 3])
-def test_values_have_errors_and_r2_beside_those_of_the_baseline(units: int) -> None:
-    model, baseline, wanted = values_and_labels(units)
+def test_values_have_errors_and_r2_and_those_of_the_baseline(units: int) -> None:
+    model, baseline, targets = values_and_labels(units)
     y, y0 = outputs_of(model), outputs_of(baseline)
-    found = evaluate(model, Examples((ROWS,), (wanted,)), baseline)
-    spread = np.square(wanted - wanted.mean(0)).mean(0)
-    assert found.loss == pytest.approx(np.square(y - wanted).mean(), rel=1e-5)
-    assert found.baseline_loss == pytest.approx(np.square(y0 - wanted).mean(), rel=1e-5)
-    assert found.mae == pytest.approx(np.abs(y - wanted).mean(), rel=1e-5)
-    assert found.baseline_mae == pytest.approx(np.abs(y0 - wanted).mean(), rel=1e-5)
-    assert found.r2 == pytest.approx((1 - np.square(y - wanted).mean(0) / spread).mean(), rel=1e-4)
-    assert found.baseline_r2 == pytest.approx((1 - np.square(y0 - wanted).mean(0) / spread).mean(), rel=1e-4)
+    found = evaluate(model, Examples((ROWS,), (targets,)), baseline)
+    spread = np.square(targets - targets.mean(0)).mean(0)
+    assert found.loss == pytest.approx(np.square(y - targets).mean(), rel=1e-5)
+    assert found.baseline_loss == pytest.approx(np.square(y0 - targets).mean(), rel=1e-5)
+    assert found.mae == pytest.approx(np.abs(y - targets).mean(), rel=1e-5)
+    assert found.baseline_mae == pytest.approx(np.abs(y0 - targets).mean(), rel=1e-5)
+    assert found.r2 == pytest.approx((1 - np.square(y - targets).mean(0) / spread).mean(), rel=1e-4)
+    assert found.baseline_r2 == pytest.approx((1 - np.square(y0 - targets).mean(0) / spread).mean(), rel=1e-4)
     assert found.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0 - y0.mean(0)).sum(), rel=1e-4)
     assert found.loss_rise == pytest.approx(100 * (found.loss / found.baseline_loss - 1))
 
 
 def test_the_variance_of_outputs_is_exact_far_from_zero() -> None:
     model, baseline = dense(1), dense(1)
-    for one, offset in ((model, 1.01e4), (baseline, 1e4)):
-        one.set_weights([*baseline.get_weights()[:-1], np.full(1, offset, np.float32)])
+    for network, offset in ((model, 1.01e4), (baseline, 1e4)):
+        network.set_weights([*baseline.get_weights()[:-1], np.full(1, offset, np.float32)])
     y, y0 = outputs_of(model), outputs_of(baseline)
     found = evaluate(model, Examples((ROWS,)), baseline)
     assert found.output_error == pytest.approx(np.square(y - y0).sum() / np.square(y0 - y0.mean()).sum(), rel=1e-3)
 
 
-def test_a_budget_of_the_loss_is_exit_code_4_beyond_it(wcodec: Run, tmp_path: Path) -> None:
-    model, baseline, wanted = values_and_labels(1)
-    for one, name in ((model, "model"), (baseline, "baseline")):
-        one.save(tmp_path / f"{name}.keras")
-    np.savez(tmp_path / "d.npz", x=ROWS, y=wanted, other=ROWS)
+def test_a_loss_above_the_budget_has_exit_code_4(wcodec: Run, tmp_path: Path) -> None:
+    model, baseline, targets = values_and_labels(1)
+    for network, name in ((model, "model"), (baseline, "baseline")):
+        network.save(tmp_path / f"{name}.keras")
+    np.savez(tmp_path / "d.npz", x=ROWS, y=targets, other=ROWS)
     words = ["evaluate", tmp_path / "model.keras", "--data", tmp_path / "d.npz", "--baseline"]
     done = wcodec(*words, tmp_path / "baseline.keras", "--max-loss", 1)
     assert done.returncode == 4
@@ -213,7 +213,7 @@ def two_heads() -> Model:
 
 def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path: Path) -> None:
     baseline = two_heads()
-    kind, price = (np.asarray(one) for one in baseline.predict_on_batch(ROWS))
+    kind, price = (np.asarray(output) for output in baseline.predict_on_batch(ROWS))
     labels = {"y_kind": kind.argmax(1), "y_price": price[:, 0] + RNG.normal(0, 0.1, COUNT)}
     np.savez(tmp_path / "d.npz", x=ROWS, **labels)
     baseline.save(tmp_path / "baseline.keras")
@@ -228,7 +228,7 @@ def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path
         assert done.returncode == 4
         assert f"output {worse}: expected" in done.stderr
         found = json.loads(done.stdout)
-        assert [one["name"] for one in found["outputs"]] == ["kind", "price"]
+        assert [output["name"] for output in found["outputs"]] == ["kind", "price"]
         assert found["outputs"][0]["baseline_accuracy"] == 100
         assert found["outputs"][0]["r2"] is found["outputs"][1]["agreement"] is found["outputs"][1]["accuracy"] is None
         assert found["outputs"][1]["baseline_r2"] < 1
@@ -236,24 +236,24 @@ def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path
             assert wcodec("evaluate", tmp_path / f"{worse}.keras", *words, other, 1).returncode == 0
 
 
-def test_labels_of_several_outputs_go_by_name_in_a_dict_or_by_order_in_a_list() -> None:
+def test_labels_of_several_outputs_are_found_by_name_in_a_dict_or_by_order_in_a_list() -> None:
     model, price = two_heads(), RNG.normal(size=COUNT)
     outputs = model_outputs(model)
-    wanted = model_inputs(model)
+    inputs = model_inputs(model)
     for given in ({"price": price, "kind": CLASSES}, [CLASSES, price]):
-        found = fit_examples(gather("m:f", (ROWS, given), tuple(wanted), None, outputs), tuple(wanted), None, 7)
-        assert [None if one is None else len(one) for one in found.labels] == [7, 7]
+        found = fit_examples(gather("m:f", (ROWS, given), tuple(inputs), None, outputs), tuple(inputs), None, 7)
+        assert [None if labels is None else len(labels) for labels in found.labels] == [7, 7]
         assert np.array_equal(np.asarray(found.labels[0]), CLASSES[np.linspace(0, COUNT - 1, 7).round().astype(int)])
-    half = gather("m:f", (ROWS, {"price": price}), tuple(wanted), None, outputs)
+    half = gather("m:f", (ROWS, {"price": price}), tuple(inputs), None, outputs)
     assert half.labels[0] is None
     measured = evaluate(model, Examples(half.inputs, half.labels), model)
     assert (measured.accuracy, measured.loss is None, measured.agreement) == (None, False, 100)
     for wrong, words in (({"cost": price}, "expected labels of outputs kind, price, got cost"), ([price], "2 outputs")):
         with pytest.raises(RecipeError, match=words):
-            gather("m:f", (ROWS, wrong), tuple(wanted), None, outputs)
+            gather("m:f", (ROWS, wrong), tuple(inputs), None, outputs)
 
 
-def test_outputs_in_a_dict_are_known_by_their_keys_and_by_their_layers() -> None:
+def test_outputs_in_a_dict_have_the_names_of_their_keys_and_their_layers() -> None:
     layers, inputs = keras().layers, keras().Input((6,))
     heads = {"b": layers.Dense(1, name="last")(inputs), "a": layers.Dense(2, name="first")(inputs)}
     assert model_outputs(keras().Model(inputs, heads)) == (("a", "first"), ("b", "last"))

@@ -16,7 +16,7 @@ from wcodec.evaluation.examples import ModelInput
 
 
 class Picture:
-    """What the loader uses of a Pillow image: here a file holds its own rows of grey."""
+    """The part of a Pillow image that the loader uses; a file has the rows of grey values."""
 
     def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
         self.pixels = pixels
@@ -64,7 +64,7 @@ def folder_of(root: Path, files: dict[str, bytes]) -> str:
 
 
 @pytest.mark.usefixtures("pillow")
-def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
+def test_subfolders_are_classes_in_sorted_order(tmp_path: Path) -> None:
     spec = folder_of(
         tmp_path, {"dog/1.png": b"ab/cd", "cat/2.PNG": b"ef/gh", "cat/1.jpg": b"ij/kl", "cat/note.txt": b""}
     )
@@ -78,14 +78,14 @@ def test_sub_folders_are_classes_in_sorted_order(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pillow")
 @pytest.mark.parametrize("shape", [(3, 5, 3), (3, 3, 5), (3, 5), (3, 5, 4)])
-def test_size_and_channels_come_from_the_network(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_images_get_the_size_and_channels_of_the_input(tmp_path: Path, shape: tuple[int, ...]) -> None:
     examples = load_examples(folder_of(tmp_path, {"1.png": b"ab/cd", "2.png": b"abc"}), [ModelInput("image", shape)])
     assert examples.inputs[0].shape == (2, *shape)
     assert not examples.is_labelled
 
 
 @pytest.mark.usefixtures("pillow")
-def test_a_limit_of_images_spreads_over_the_classes(tmp_path: Path) -> None:
+def test_a_limit_takes_images_evenly_from_the_classes(tmp_path: Path) -> None:
     spec = folder_of(tmp_path, {f"{name}/{i}.png": b"a" for name in "abc" for i in range(3)})
     examples = load_examples(spec, [ModelInput("image", (1, 1, 1))], limit=3)
     assert np.asarray(examples.labels[0]).tolist() == [0, 1, 2]
@@ -101,7 +101,7 @@ def test_a_limit_of_images_spreads_over_the_classes(tmp_path: Path) -> None:
         ({"1.png": b"a"}, (7,), "images expected a network with one input (height, width, 1, 3 or 4), got (7,)"),
     ],
 )
-def test_folders_that_give_no_images_are_refused(
+def test_folders_without_valid_images_are_refused(
     tmp_path: Path, files: dict[str, bytes], shape: tuple[int | None, ...], message: str
 ) -> None:
     with pytest.raises(RecipeError) as refused:
@@ -109,7 +109,7 @@ def test_folders_that_give_no_images_are_refused(
     assert message in str(refused.value)
 
 
-def test_images_without_pillow_name_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_the_error_has_the_command_of_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(RecipeError, match="pip install pillow"):

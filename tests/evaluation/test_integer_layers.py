@@ -1,4 +1,4 @@
-"""`--as int8` and `--as int4`: Keras' own quantised layers with the levels of the file in them."""
+"""`--as int8` and `--as int4`: quantised layers of Keras with the levels of the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAYERS = ("table", "query", "key", "value", "attention_output", "spread", "inner
 
 
 def network() -> Model:
-    """A layer of each kind that takes integers, two of them inside of others, and one that does not."""
+    """A network with a layer of each kind that takes integers, two of them nested, and one that keeps floats."""
     keras().utils.set_random_seed(1)
     of = keras().layers
     tokens = keras().Input((6,), dtype="int32", name="tokens")
@@ -46,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TOKENS = np.random.default_rng(2).integers(0, 30, (20, 6)).astype(np.int32)
-LOADED_PLAINLY = """
+LOAD_WITHOUT_WCODEC = """
 import atexit, gc, sys
 gc.disable()  # with the next line, half of what an import of Keras costs
 atexit.register(gc.freeze)
@@ -59,7 +59,7 @@ for whole in sys.argv[2:]:
 """
 
 
-def test_plain_keras_loads_the_integers_and_answers_as_the_floats_do(saved: Path, wcodec: Run, tmp_path: Path) -> None:
+def test_keras_loads_integer_layers_with_the_outputs_of_the_floats(saved: Path, wcodec: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "tokens.npy", TOKENS)
     for kind, bits in (("int8", 8), ("int4", 4)):
         package.encode(saved, tmp_path / f"{kind}.wcz", bits=bits, **SYMMETRIC)
@@ -68,8 +68,8 @@ def test_plain_keras_loads_the_integers_and_answers_as_the_floats_do(saved: Path
         assert f"weights are {kind}" in done.stderr
         assert f"conv: floats, since Keras has no {kind} weights of Conv1D" in done.stderr
         assert "each: floats, since Keras runs integers only in a layer of their own" in done.stderr  # TimeDistributed
-    # One process that knows nothing of wcodec loads both.
-    script = [sys.executable, "-c", LOADED_PLAINLY, "tokens.npy", "int8.keras", "int4.keras"]
+    # One process without wcodec loads both.
+    script = [sys.executable, "-c", LOAD_WITHOUT_WCODEC, "tokens.npy", "int8.keras", "int4.keras"]
     subprocess.run(script, check=True, capture_output=True, cwd=tmp_path)
     for kind, most in (("int8", 0.03), ("int4", 1e-5)):  # int8 layers round their inputs, int4 ones do not
         floats = np.asarray(package.load_model(tmp_path / f"{kind}.wcz")(TOKENS))
@@ -78,7 +78,7 @@ def test_plain_keras_loads_the_integers_and_answers_as_the_floats_do(saved: Path
 
 
 @pytest.mark.parametrize(("kind", "bits"), [("int8", 8), ("int4", 4)])
-def test_layers_hold_the_levels_of_the_file_bit_for_bit(saved: Path, tmp_path: Path, kind: str, bits: int) -> None:
+def test_layers_have_the_levels_of_the_file(saved: Path, tmp_path: Path, kind: str, bits: int) -> None:
     packed = tmp_path / "net.wcz"
     package.encode(saved, packed, bits=bits, **SYMMETRIC)
     floats, model = package.load_model(packed), package.load_model(packed, as_=kind)
@@ -99,17 +99,17 @@ def test_layers_hold_the_levels_of_the_file_bit_for_bit(saved: Path, tmp_path: P
         np.testing.assert_allclose(found, np.unique(np.round(np.log(scales), 5)), atol=2e-5)
 
 
-def test_one_step_for_a_tensor_is_taken_too_and_what_is_no_integer_is_said(saved: Path, tmp_path: Path) -> None:
-    packed, said = tmp_path / "net.wcz", list[str]()
+def test_a_tensor_with_one_step_has_integers_and_notes_name_the_others(saved: Path, tmp_path: Path) -> None:
+    packed, notes = tmp_path / "net.wcz", list[str]()
     rules = {"^head$": {"quantizer": "kmeans", "clusters": 5}, "table": {"quantizer": "symmetric", "bits": 10}}
     package.encode(saved, packed, quantizer="symmetric", set=rules)
-    model = package.load_model(packed, as_="int8", log=said.append)
+    model = package.load_model(packed, as_="int8", log=notes.append)
     assert next(layer for layer in model._flatten_layers() if layer.name == "inner").quantization_mode == "int8"
-    assert any(note.startswith("head: floats, since the values are no integers") for note in said), said
-    assert any(note == "table: floats, since the levels reach 511 and int8 ends at 127" for note in said)
+    assert any(note.startswith("head: floats, since the values are no integers") for note in notes), notes
+    assert any(note == "table: floats, since the levels reach 511 and int8 ends at 127" for note in notes)
 
 
-def test_a_file_without_integers_is_refused_and_nothing_is_written(saved: Path, wcodec: Run, tmp_path: Path) -> None:
+def test_a_file_without_integers_is_refused_without_an_output(saved: Path, wcodec: Run, tmp_path: Path) -> None:
     packed = tmp_path / "net.wcz"
     package.encode(saved, packed, lossless=True)
     done = wcodec("decode", packed, "-o", tmp_path / "out.keras", "--as", "int8")
@@ -124,7 +124,7 @@ def test_a_file_without_integers_is_refused_and_nothing_is_written(saved: Path, 
         package.load_model(saved, as_="int8")
 
 
-def test_layers_that_compute_in_float16_keep_floats_and_are_named(tmp_path: Path) -> None:
+def test_layers_with_float16_computations_keep_floats(tmp_path: Path) -> None:
     of, path = keras().layers, tmp_path / "half.keras"
     with silence_keras():
         layers = of.Dense(8, dtype="float16", name="half"), of.Dense(3, dtype="float32", name="whole")

@@ -1,4 +1,4 @@
-"""Which files a network is loaded from, and how others are refused."""
+"""Loading a network from files of each kind, and errors of other files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def save_model(model: Model, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["net.keras", "net.h5", "misnamed"])
-def test_whole_models_are_loaded_by_what_they_hold(tmp_path: Path, name: str) -> None:
+def test_whole_models_are_loaded_by_their_content(tmp_path: Path, name: str) -> None:
     model = dense(4)
     path = save_model(model, tmp_path / (name if "." in name else "net.keras"))
     path = path.rename(tmp_path / name)
@@ -51,7 +51,7 @@ def test_whole_models_are_loaded_by_what_they_hold(tmp_path: Path, name: str) ->
     assert measured.file_bytes == path.stat().st_size
 
 
-def test_sizes_and_their_ratio_are_those_of_the_files(tmp_path: Path) -> None:
+def test_the_ratio_is_that_of_the_file_sizes(tmp_path: Path) -> None:
     small, large = save_model(dense(4), tmp_path / "a.keras"), save_model(dense(4), tmp_path / "b.h5")
     measured = evaluate(small, Examples((ROWS,)), large)
     assert measured.ratio == pytest.approx(large.stat().st_size / small.stat().st_size)
@@ -80,7 +80,7 @@ WEIGHT_FILES: list[tuple[str, Callable[[Model, Path], object]]] = [
 
 
 @pytest.mark.parametrize(("name", "save"), WEIGHT_FILES, ids=[name for name, _ in WEIGHT_FILES])
-def test_weights_alone_need_an_architecture(tmp_path: Path, name: str, save: Callable[[Model, Path], object]) -> None:
+def test_weights_need_an_architecture(tmp_path: Path, name: str, save: Callable[[Model, Path], object]) -> None:
     model, other = dense(4), dense(4)
     other.set_weights([0 * weight for weight in other.get_weights()])
     save(model, tmp_path / name)
@@ -124,7 +124,7 @@ def test_a_factory_gives_the_architecture(tmp_path: Path, users_module: str) -> 
     assert measured.output_error == 0
 
 
-def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_path: Path, users_module: str) -> None:
+def test_custom_layers_are_found_after_an_import_of_their_module(tmp_path: Path, users_module: str) -> None:
     model = user_code.call_function(f"{users_module}:network")
     path = save_model(model, tmp_path / "net.keras")
     keras().saving.get_custom_objects().clear()
@@ -134,7 +134,7 @@ def test_layers_of_the_users_own_are_found_once_their_module_is_imported(tmp_pat
     assert evaluate(path, Examples((ROWS,)), model, imports=[users_module]).output_error == 0
 
 
-def test_a_factory_of_something_else_is_refused(tmp_path: Path, users_module: str) -> None:
+def test_a_factory_of_another_object_is_refused(tmp_path: Path, users_module: str) -> None:
     weights_npz(dense(4), tmp_path / "net.npz")
     with pytest.raises(RecipeError, match=r"expected a Keras model or an nn\.Module, got Twice"):
         load_model(tmp_path / "net.npz", architecture=f"{users_module}:Twice")
@@ -142,7 +142,7 @@ def test_a_factory_of_something_else_is_refused(tmp_path: Path, users_module: st
         load_model(tmp_path / "net.npz", architecture="none.keras")
 
 
-def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
+def test_code_in_a_file_runs_only_if_unsafe_is_set(tmp_path: Path) -> None:
     layers = keras().layers
     model = keras().Sequential([layers.Input((6,)), layers.Lambda(lambda x: 2 * x), layers.Dense(4)])
     path = save_model(model, tmp_path / "net.keras")
@@ -151,7 +151,7 @@ def test_code_in_a_file_runs_only_when_asked(tmp_path: Path) -> None:
     assert evaluate(path, Examples((ROWS,)), model, unsafe=True).output_error == 0
 
 
-def test_a_container_is_decoded_first(tmp_path: Path) -> None:
+def test_a_container_is_decoded_and_loaded(tmp_path: Path) -> None:
     model = dense(4)
     wcodec.encode(save_model(model, tmp_path / "net.keras"), tmp_path / "net.keras.wcz", lossless=True)
     assert evaluate(tmp_path / "net.keras.wcz", Examples((ROWS,)), model).output_error == 0
@@ -166,7 +166,7 @@ def test_a_container_is_decoded_first(tmp_path: Path) -> None:
         (b"\x89HDF\r\n\x1a\n model_config", "expected HDF5 addresses and lengths of 8 bytes"),
     ],
 )
-def test_files_that_are_no_models_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_models_are_refused_with_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "net.h5").write_bytes(content)
     with pytest.raises(ModelFileError) as refused:
         load_model(tmp_path / "net.h5")
@@ -174,7 +174,7 @@ def test_files_that_are_no_models_are_refused_in_one_line(tmp_path: Path, conten
     assert "\n" not in str(refused.value)
 
 
-def test_folders_are_loaded_as_they_are_and_from_their_containers(tmp_path: Path) -> None:
+def test_folders_and_their_containers_are_loaded(tmp_path: Path) -> None:
     model, (net, shards) = dense(4), (tmp_path / name for name in ("net", "shards"))
     with zipfile.ZipFile(save_model(model, tmp_path / "whole.keras")) as archive:
         archive.extractall(net)
@@ -183,8 +183,8 @@ def test_folders_are_loaded_as_they_are_and_from_their_containers(tmp_path: Path
         model.save_weights(shards / "w.weights.json", max_shard_size=1)
     for source, architecture in ((net, None), (shards, str(tmp_path / "whole.keras"))):
         wcodec.encode(source, tmp_path / f"{source.name}.wcz", lossless=True)
-        for one in (source, tmp_path / f"{source.name}.wcz"):
-            loaded = load_model(one, architecture=architecture)
+        for path in (source, tmp_path / f"{source.name}.wcz"):
+            loaded = load_model(path, architecture=architecture)
             assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True))
     with pytest.raises(RecipeError, match="--model"):
         load_model(tmp_path / "shards.wcz")
@@ -198,7 +198,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_model(tmp_path / "none.h5")
 
 
-def test_a_file_of_keras_2_that_does_not_load_names_tf_keras(tmp_path: Path) -> None:
+def test_the_error_of_a_file_of_keras_2_recommends_tf_keras(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
         archive.writestr("metadata.json", '{"keras_version": "2.13.1"}')
         archive.writestr("config.json", '{"class_name": "Dense", "config": {"batch_input_shape": [null, 6]}}')
@@ -207,7 +207,7 @@ def test_a_file_of_keras_2_that_does_not_load_names_tf_keras(tmp_path: Path) -> 
         load_model(tmp_path / "old.keras")
 
 
-def test_an_old_or_missing_keras_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_or_missing_keras_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "3.11.2")
     with pytest.raises(UnsupportedError, match=r"keras: expected version 3\.11\.3 or later, got 3\.11\.2"):
@@ -225,7 +225,7 @@ def test_an_old_or_missing_keras_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         keras()
 
 
-def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
+def test_evaluate_prints_nothing(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=ROWS, y=CLASSES)
     model = save_model(dense(4), tmp_path / "net.h5")
     program = (
@@ -237,7 +237,7 @@ def test_evaluating_says_nothing_on_the_terminal(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
+def test_a_subclassed_model_has_the_inputs_that_it_was_built_for() -> None:
     class Own(keras().Model):
         def __init__(self) -> None:
             super().__init__()
@@ -259,7 +259,7 @@ def test_a_network_of_ones_own_class_takes_what_it_was_built_for() -> None:
     assert distill(session, start, AccuracyBudget(kl=1.0), steps=60, seconds=None, seed=0).bytes < start.bytes
 
 
-def test_what_a_recurrent_layer_leaves_is_not_logged_for_a_script_that_imported_keras_itself() -> None:
+def test_warnings_of_tensorflow_about_unused_objects_are_not_logged() -> None:
     keras()
     logger = logging.getLogger("tensorflow")
     for text, is_wanted in (("Object was never used (type <Operation>)", False), ("out of memory", True)):

@@ -1,4 +1,4 @@
-"""What an output is: classes, values, or decisions of which each has a unit of its own; and budgets of the last."""
+"""The kind of an output: classes, values, or multilabel decisions with a unit each; and budgets of decisions."""
 
 from __future__ import annotations
 
@@ -45,42 +45,42 @@ SEVERAL = (RANDOM.random((400, 6)) < 0.4).astype(np.float32)
         (LOGITS[:, :1], None, "unknown", (False, True, False)),
     ],
 )
-def test_the_kind_follows_from_the_numbers_the_labels_and_the_loss(
+def test_the_kind_follows_from_the_outputs_the_labels_and_the_loss(
     outputs: np.ndarray, labels: np.ndarray | None, task: str, expected: tuple[bool, bool, bool]
 ) -> None:
     (kind,) = output_kinds((outputs,), () if labels is None else (labels,), len(outputs), tasks=(task,))
     assert (kind.probabilities, kind.values, kind.multilabel) == expected
 
 
-def test_a_linear_unit_beside_other_outputs_predicts_values_though_the_loss_of_one_is_binary() -> None:
+def test_a_linear_unit_predicts_values_if_the_binary_loss_is_of_another_output() -> None:
     kinds = output_kinds((SIGMOIDS[:, :1], LOGITS[:, :1]), (), 400, tasks=("multilabel",))
     assert [(kind.probabilities, kind.values) for kind in kinds] == [(True, False), (False, True)]
 
 
-def test_outputs_that_may_be_features_keep_their_values_too() -> None:
-    """Features of few units, not of length 1: as classes, one of 32 units had lost a third of its variance."""
+def test_outputs_that_may_be_features_have_bounds_on_their_values() -> None:
+    """Features of few units without unit length: as classes, one of 32 units lost a third of its variance."""
     features = RANDOM.normal(0, 0.1, (200, 32))
-    moved = features + RANDOM.normal(0, 0.05, features.shape)
+    changed = features + RANDOM.normal(0, 0.05, features.shape)
     for tasks, uncertain in (((), True), (("classes",), False), (("multilabel",), False)):
         kinds = output_kinds((features,), (), 200, tasks=tasks)
         assert (kinds[0].values, kinds[0].uncertain) == (False, uncertain)
-        found = measure_divergence((moved,), (features,), kinds)
+        found = measure_divergence((changed,), (features,), kinds)
         assert found == pytest.approx(0.25, rel=0.1) if uncertain else found < 0.01
     for certain in (SIGMOIDS, SOFTMAX, LOGITS[:, :1]):
         assert not output_kinds((certain,), (), 400)[0].uncertain
     assert not output_kinds((LOGITS,), (np.argmax(LOGITS, 1),), 400)[0].uncertain
     wanted = tf.constant(features, "float32")
     kind = OutputKind("", False, False, uncertain=True)
-    moved_loss = float(distillation_loss(tf, wanted + 1, wanted, kind, (0.01, 1.0)))
-    assert moved_loss == pytest.approx(100, rel=1e-3)  # softmax does not see a constant that is added to all
+    shifted_loss = float(distillation_loss(tf, wanted + 1, wanted, kind, (0.01, 1.0)))
+    assert shifted_loss == pytest.approx(100, rel=1e-3)  # softmax does not depend on a constant that is added to all
 
 
-def test_outputs_that_decide_clearly_between_several_classes_are_certain() -> None:
-    """Their divergence sees changes of values; it is blind where one class is always chosen or none is preferred."""
+def test_outputs_with_confident_predictions_of_several_classes_are_certain() -> None:
+    """Their divergence shows changes of values, unless one class is always predicted or none is preferred."""
     rng = np.random.default_rng(8)
     clear = 8 * np.eye(6)[np.arange(400) % 6] + rng.normal(size=(400, 6))
     always = np.roll(8 * np.eye(6)[np.zeros(400, int)], 1, 1) + rng.normal(size=(400, 6))
-    found = [output_kinds((one,), (), 400)[0].uncertain for one in (clear, always, clear / 8)]
+    found = [output_kinds((outputs,), (), 400)[0].uncertain for outputs in (clear, always, clear / 8)]
     assert found == [False, True, True]
 
 
@@ -92,7 +92,7 @@ def test_each_output_has_the_task_of_its_own_loss() -> None:
     ]  # fmt: skip
 
 
-def test_each_decision_has_its_own_divergence_accuracy_and_loss_in_logits_as_in_probabilities() -> None:
+def test_decisions_have_the_same_divergence_accuracy_and_loss_in_logits_and_probabilities() -> None:
     moved = LOGITS + 0.3
     found = 1 / (1 + np.exp(-moved))
     by_hand = (SIGMOIDS * np.log(SIGMOIDS / found) + (1 - SIGMOIDS) * np.log((1 - SIGMOIDS) / (1 - found))).mean()
@@ -110,14 +110,14 @@ def test_each_decision_has_its_own_divergence_accuracy_and_loss_in_logits_as_in_
 
 
 @pytest.mark.parametrize("kind", [OutputKind("", False, False), OutputKind("", False, False, multilabel=True)])
-def test_logits_of_decisions_are_distilled(kind: OutputKind) -> None:
+def test_the_distillation_loss_of_decisions_is_0_for_equal_logits(kind: OutputKind) -> None:
     wanted = tf.constant(LOGITS if kind.multilabel else LOGITS[:, :1], "float32")
     assert float(distillation_loss(tf, wanted, wanted, kind, (1.0, 1.0))) == pytest.approx(0, abs=1e-6)
     assert float(distillation_loss(tf, wanted + 1, wanted, kind, (1.0, 1.0))) > 0.1
 
 
 def network(last: str | None, units: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """A trained network of decisions, unseen inputs and their labels."""
+    """A trained network of decisions, test inputs and their labels."""
     keras.utils.set_random_seed(1)
     rng = np.random.default_rng(5)
     x = rng.normal(size=(6000, 20)).astype(np.float32)
@@ -130,8 +130,8 @@ def network(last: str | None, units: int) -> tuple[keras.Model, np.ndarray, np.n
 
 
 @pytest.mark.parametrize("last", ["sigmoid", None])
-def test_a_budget_holds_for_decisions(last: str | None) -> None:
-    """A network of 16 decisions had lost 2.59 points for 0.5, by softmax over all of them."""
+def test_the_drop_of_decisions_is_within_the_budget_and_sampling_error(last: str | None) -> None:
+    """With a softmax over all of them, a network of 16 decisions lost 2.59 points with a budget of 0.5."""
     model, x, y = network(last, 8)
     plain = len(wcodec.encode(model))
     for data in (x[:1000], (x[:1000], y[:1000])):
@@ -146,7 +146,7 @@ def test_a_network_with_one_logit_is_trained() -> None:
     model, x, y = network(None, 1)
     examples = Examples((x,), (y,))
     small = keras.models.clone_model(model)
-    small.set_weights([one + RANDOM.normal(0, 0.3, one.shape) for one in model.get_weights()])
+    small.set_weights([weights + RANDOM.normal(0, 0.3, weights.shape) for weights in model.get_weights()])
 
     def accuracy(net: keras.Model) -> float:
         return float(((np.asarray(net(x)) > 0) == (y > 0.5)).mean())

@@ -1,4 +1,4 @@
-"""`--quantizer symmetric --bits 8` gives the integers that TFLite's converter gives, per tensor and per channel."""
+"""`--quantizer symmetric --bits 8` gives the integers of the converter of TFLite, per tensor and per channel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from conftest import Run
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_integers_are_the_converters(per_channel: bool, tmp_path: Path, wcodec: Run) -> None:
+def test_integers_equal_those_of_the_converter(per_channel: bool, tmp_path: Path, wcodec: Run) -> None:
     keras.utils.set_random_seed(4)
     layer = keras.layers.Conv2D(24, 5, name="c") if per_channel else keras.layers.Dense(80, name="d")
     model = keras.Sequential([keras.Input((9, 9, 12) if per_channel else (60,)), layer])

@@ -34,10 +34,10 @@ def test_every_weight_is_found_in_its_file(tmp_path: Path, name: str, build: Cal
         values = {tensor.name: tensor.read() for tensor in file.tensors}
     assert list(names) == list(range(len(model.weights)))
     for index, found in names.items():
-        assert all(np.array_equal(values[one], np.asarray(model.weights[index])) for one in found)
+        assert all(np.array_equal(values[name], np.asarray(model.weights[index])) for name in found)
 
 
-def test_a_weight_that_is_not_in_the_file_has_no_name(tmp_path: Path) -> None:
+def test_a_weight_with_values_that_the_file_lacks_has_no_name(tmp_path: Path) -> None:
     model = network((6,), keras().layers.Dense(5))
     model.save_weights(tmp_path / "net.weights.h5")
     model.layers[0].kernel.assign(np.ones((6, 5)))
@@ -45,7 +45,7 @@ def test_a_weight_that_is_not_in_the_file_has_no_name(tmp_path: Path) -> None:
         assert list(tensor_names(model, file)) == [1, 2, 3]
 
 
-def test_what_was_found_is_handed_down_by_the_names_of_the_file(tmp_path: Path) -> None:
+def test_tuned_weights_are_returned_by_the_names_of_the_file(tmp_path: Path) -> None:
     of = keras().layers
     model = network((6,), of.Dense(5), of.BatchNormalization(), of.Dense(3, kernel_initializer="zeros"))
     model.save_weights(tmp_path / "net.weights.h5")
