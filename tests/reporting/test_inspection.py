@@ -1,4 +1,4 @@
-"""Inspection counts every byte of a file once, under the keys that scripts use."""
+"""Inspection counts every byte of a file once, and its JSON has the documented keys."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ PARTS = {"codes", "gaps", "levels", "codebooks", "tables", "lossless", "skeleton
 TENSOR = {"name", "layer", "shape", "dtype", "weights", "kept", "bits_per_weight", "bytes", "parts"}
 
 
-def assert_adds_up(packed: Path) -> None:
+def assert_parts_sum(packed: Path) -> None:
     numbers = inspect(packed)
     assert numbers.parts.total() == numbers.file_bytes == packed.stat().st_size
     for tensor in numbers.tensors:
         assert tensor.parts.total() == tensor.bytes
-    beside = numbers.parts.skeleton + numbers.parts.container
+    overhead = numbers.parts.skeleton + numbers.parts.container
     index = numbers.parts.index - sum(tensor.parts.index for tensor in numbers.tensors)
-    assert sum(tensor.bytes for tensor in numbers.tensors) + beside + index == numbers.file_bytes
+    assert sum(tensor.bytes for tensor in numbers.tensors) + overhead + index == numbers.file_bytes
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "lossless"])
 def test_the_parts_sum_to_the_file(recipe: str, tmp_path: Path) -> None:
-    assert_adds_up(encode_small(tmp_path, "npz", model(), **RECIPES.get(recipe, {"lossless": True})))
+    assert_parts_sum(encode_small(tmp_path, "npz", model(), **RECIPES.get(recipe, {"lossless": True})))
 
 
 @given(models(), st.sampled_from(sorted(RECIPES)))
-def test_the_parts_sum_to_the_file_whatever_the_model(arrays: dict[str, Array], recipe: str) -> None:
+def test_the_parts_sum_to_the_file_for_any_model(arrays: dict[str, Array], recipe: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        assert_adds_up(encode_small(Path(folder), "npz", arrays, **RECIPES[recipe]))
+        assert_parts_sum(encode_small(Path(folder), "npz", arrays, **RECIPES[recipe]))
 
 
-def test_the_json_has_the_keys_of_the_design(tmp_path: Path) -> None:
+def test_the_json_has_the_documented_keys(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "hdf5", model(), sparsity=0.5, bits=4, coder="huffman")
-    said = json.loads(json.dumps(inspect(packed).to_json(), allow_nan=False))
-    assert set(said) >= KEYS
-    assert set(said["parts"]) == PARTS
-    assert said["format_version"] == said["schema_version"] == 1
-    for tensor in said["tensors"]:
+    numbers = json.loads(json.dumps(inspect(packed).to_json(), allow_nan=False))
+    assert set(numbers) >= KEYS
+    assert set(numbers["parts"]) == PARTS
+    assert numbers["format_version"] == numbers["schema_version"] == 1
+    for tensor in numbers["tensors"]:
         assert set(tensor) >= TENSOR
         assert set(tensor["parts"]) == PARTS
-    assert sum(said["parts"].values()) == said["file_bytes"]
+    assert sum(numbers["parts"].values()) == numbers["file_bytes"]
 
 
 def test_the_numbers_are_those_of_the_model(tmp_path: Path) -> None:
@@ -84,20 +84,20 @@ def test_the_numbers_are_those_of_the_model(tmp_path: Path) -> None:
     assert by_name["step"].parts.lossless > 0
 
 
-def test_a_tensor_of_many_chunks_adds_up(tmp_path: Path) -> None:
+def test_the_parts_of_a_tensor_of_many_chunks_sum_to_the_file(tmp_path: Path) -> None:
     arrays = {"big": np.tile(weights(1, 1 << 10), (1 << 11, 1)), "vector": np.zeros((1 << 21) + 5, np.float32)}
     for words in ({"lossless": True}, {"bits": 3, "coder": "huffman"}):
         packed = encode_small(tmp_path, "npz", arrays, **words)
-        assert_adds_up(packed)
+        assert_parts_sum(packed)
 
 
-def test_a_container_is_told_from_a_model_file(tmp_path: Path) -> None:
+def test_a_container_is_distinguished_from_a_model_file(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"a": weights(1, 3)})
     assert is_container(packed)
     assert not is_container(packed.with_suffix(""))
 
 
-def test_a_file_whose_vectors_alone_are_rounded_is_not_lossless(tmp_path: Path) -> None:
+def test_a_file_in_which_only_vectors_are_rounded_is_not_lossless(tmp_path: Path) -> None:
     packed = encode_small(tmp_path, "npz", {"norm/gamma": weights(1, 300)})
     numbers = inspect(packed)
     assert not numbers.relative_error

@@ -1,4 +1,4 @@
-"""JSON without NaN and infinities, which JSON does not have."""
+"""NaN and infinities, which JSON does not have, are written as null."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from wcodec.reporting.json_numbers import format_json
 
 
-def test_numbers_that_are_none_of_json_are_null() -> None:
+def test_nan_and_infinities_are_null() -> None:
     numbers = {"a": [1.5, float("nan"), {"b": float("-inf")}], "c": (float("inf"), None, "NaN", True), "d": 3}
     found = json.loads(format_json(numbers), parse_constant=lambda word: 1 / 0)
     assert found == {"a": [1.5, None, {"b": None}], "c": [None, None, "NaN", True], "d": 3}

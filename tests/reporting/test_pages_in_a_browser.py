@@ -1,4 +1,4 @@
-"""Pages in a real browser: nothing overflows, wide or narrow, light or dark, and no request leaves the page."""
+"""Pages in a browser, wide and narrow, light and dark: no element overflows, and the page makes no requests."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def page(tmp_path_factory: pytest.TempPathFactory, samples: Path) -> Path:
     return report
 
 
-def in_the_browser(folder: Path, page: Path, width: int, dark: bool) -> dict[str, object]:
-    """What a browser finds on a page of this width."""
+def probe_in_browser(folder: Path, page: Path, width: int, dark: bool) -> dict[str, object]:
+    """Return the results of the probe for a page of this width in a browser."""
     frame = folder / "frame.html"
     style = f"width:{width}px;height:900px;border:0;color-scheme:{'dark' if dark else 'light'}"
     frame.write_text(f'{PROBE}<iframe id="page" style="{style}" src="{page.as_uri()}"></iframe><pre id="found"></pre>')
@@ -51,20 +51,20 @@ def in_the_browser(folder: Path, page: Path, width: int, dark: bool) -> dict[str
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (400, True)])
-def test_nothing_overflows_and_no_request_leaves_the_page(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
-    found = in_the_browser(tmp_path, page, width, dark)
+def test_no_element_overflows_and_no_request_is_made(page: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    found = probe_in_browser(tmp_path, page, width, dark)
     assert found["text"] > 500
     assert (found["over"], found["wide"]) == ([], 0)
     assert found["requests"] == []
 
 
-def test_weights_before_and_after_are_drawn_with_a_baseline(page: Path, wcodec: Run, coded: Path) -> None:
+def test_a_page_with_a_baseline_has_the_weights_before_and_after(page: Path, wcodec: Run, coded: Path) -> None:
     assert "The grey area shows the weights before encoding" in page.read_text("utf-8")
     refused = wcodec("inspect", coded, "--baseline", coded)
     assert (refused.returncode, "--baseline: expected --report" in refused.stderr) == (2, True)
 
 
-def test_codebooks_and_code_words_are_drawn_and_colours_have_meanings(page: Path) -> None:
+def test_a_page_has_codebooks_code_words_and_a_legend(page: Path) -> None:
     text = page.read_text("utf-8")
     assert [title for title in ("Stages", "Codebooks", "Gaps") if f"<h2>{title}</h2>" not in text] == []
     assert re.search(r"used [\d,]+ times \([\d.]+ %\), code word [01]+, \d+ bits", text)

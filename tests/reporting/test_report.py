@@ -28,7 +28,7 @@ BROWSERS = [path for name in ("chromium", "google-chrome", "chromium-browser") i
 
 
 class Strict(HTMLParser):
-    """Every element closed in its place; what it found on the way."""
+    """A parser that asserts that elements are closed in order, and collects attributes and texts."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -49,7 +49,7 @@ class Strict(HTMLParser):
 
 
 def examine(path: Path) -> tuple[Strict, dict[str, object]]:
-    """The page after its examination, and its numbers."""
+    """Assert that the page is well formed and loads no other files; return the parser and the JSON of the page."""
     text = path.read_text("utf-8")
     parser = Strict()
     parser.feed(text)
@@ -95,7 +95,7 @@ def written(request: pytest.FixtureRequest, hostile: Path) -> Path:
     return page
 
 
-def test_a_page_is_well_formed_closed_in_itself_and_escapes_names(written: Path) -> None:
+def test_a_page_is_well_formed_and_self_contained_and_escapes_names(written: Path) -> None:
     parser, numbers = examine(written)
     assert numbers["command"] == written.stem.partition("-")[0]
     inspection, drawn = numbers["inspection"], numbers["portraits"]
@@ -105,11 +105,11 @@ def test_a_page_is_well_formed_closed_in_itself_and_escapes_names(written: Path)
     assert set(HOSTILE) <= names
     cells = set(parser.texts["td"])
     assert {name.replace("\x01", "\ufffd") for name in HOSTILE} <= cells
-    assert {one["name"] for one in drawn} <= names
+    assert {portrait["name"] for portrait in drawn} <= names
     assert ("sweep" in numbers) == (numbers["command"] == "sweep")
 
 
-def test_browsers_that_are_installed_show_it_and_run_nothing(hostile: Path, tmp_path: Path) -> None:
+def test_installed_browsers_render_the_page_without_running_scripts_of_names(hostile: Path, tmp_path: Path) -> None:
     page, shot = tmp_path / "r.html", tmp_path / "r.png"
     assert main(["sweep", str(hostile), "--points", "3", "--report", str(page), "-q"]) == 0
     for browser in BROWSERS:
@@ -123,7 +123,7 @@ def test_browsers_that_are_installed_show_it_and_run_nothing(hostile: Path, tmp_
         assert shot.stat().st_size > 30_000
 
 
-def test_a_report_is_not_written_over_a_file_nor_over_the_output(hostile: Path, tmp_path: Path) -> None:
+def test_a_report_does_not_overwrite_a_file_or_the_output(hostile: Path, tmp_path: Path) -> None:
     page, coded = tmp_path / "r.html", tmp_path / "m.wcz"
     page.write_text("mine")
     for line in (
@@ -147,17 +147,17 @@ def test_a_dry_run_has_a_report_and_no_container(hostile: Path, tmp_path: Path) 
     assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
 
 
-def test_the_numbers_are_those_of_inspect(hostile: Path, tmp_path: Path) -> None:
+def test_a_page_has_the_json_of_inspect(hostile: Path, tmp_path: Path) -> None:
     page, coded = tmp_path / "r.html", tmp_path / "m.wcz"
     assert main(["encode", str(hostile), "-o", str(coded), "--report", str(page), "-q"]) == 0
     assert examine(page)[1]["inspection"] == json.loads(json.dumps(inspect(coded).to_json()))
 
 
-def test_a_portrait_counts_weights_before_and_after(hostile: Path, tmp_path: Path) -> None:
+def test_histograms_count_weights_before_and_after(hostile: Path, tmp_path: Path) -> None:
     coded = tmp_path / "m.wcz"
     line = ["encode", str(hostile), "-o", str(coded), "--clusters", "8", "--sparsity", "0.5", "--set", "mad:lossless"]
     assert main([*line, "-q"]) == 0
-    both = {one.name: one for one in make_histograms(hostile, coded)}
+    both = {histogram.name: histogram for histogram in make_histograms(hostile, coded)}
     kernel = both["kernel"]
     assert kernel.before is not None
     assert kernel.after is not None
@@ -172,7 +172,7 @@ def test_a_portrait_counts_weights_before_and_after(hostile: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 2), (1, 1.3), (3, 70), (1e-9, 1e6), (95_000, 140_000)])
-def test_logarithmic_scales_have_a_few_round_ticks_inside(low: float, high: float) -> None:
+def test_logarithmic_axes_have_three_to_nine_ticks_inside(low: float, high: float) -> None:
     axis = make_log_axis("", [low, high], str)
     ticks = axis.ticks()
     assert 3 <= len(ticks) <= 9
@@ -181,5 +181,5 @@ def test_logarithmic_scales_have_a_few_round_ticks_inside(low: float, high: floa
     assert axis.position(0.0) == 0.0
 
 
-def test_even_scales_have_round_ticks() -> None:
+def test_linear_axes_have_round_ticks() -> None:
     assert Axis("", 98.7, 99.6, str, False).ticks() == pytest.approx([98.8, 99.0, 99.2, 99.4, 99.6])

@@ -1,4 +1,4 @@
-"""The stages of Deep Compression: the table has the sizes of files of the stages."""
+"""The stages of Deep Compression: the table has the sizes of files that end at each stage."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ ARRAYS = {"conv": weights(1, 3, 3, 8, 40), "dense": weights(2, 400, 90), "bias":
 def measure_stages(tmp_path: Path, **words: object) -> dict[str, Stages]:
     source = write_npz(tmp_path / "m.npz", ARRAYS)
     wcodec.encode(source, tmp_path / "m.wcz", **({"preset": "deep-compression", "threshold": "1.5std"} | words))
-    return {one.name: one for one in stages_of(tmp_path / "m.wcz")}
+    return {stages.name: stages for stages in stages_of(tmp_path / "m.wcz")}
 
 
-def test_a_stage_has_the_bytes_of_the_file_that_stops_there(tmp_path: Path) -> None:
+def test_the_bytes_of_a_stage_are_those_of_a_file_that_ends_at_it(tmp_path: Path) -> None:
     whole = measure_stages(tmp_path)
     fixed = measure_stages(tmp_path, coder="fixed")
     for name in ("conv", "dense"):
         assert 0 <= fixed[name].coded - whole[name].shared <= 8
         assert fixed[name].shared == whole[name].shared
     alone = measure_stages(tmp_path, quantizer="none", coder="fixed")
-    for name in ("conv", "dense"):  # the file needs fewer than 32 bits for float32 values, whose exponents are alike
+    for name in ("conv", "dense"):  # exact float32 values take fewer than 32 bits, since their exponents are similar
         assert alone[name].pruned == alone[name].shared
         assert 0.75 * alone[name].pruned < alone[name].coded < 1.01 * alone[name].pruned
 
 
 @pytest.mark.parametrize(("coder", "head"), [("huffman", "Huffman"), ("fixed", "coded")])
-def test_only_huffman_codes_are_called_so(coder: str, head: str, tmp_path: Path) -> None:
+def test_the_heading_huffman_is_used_only_for_huffman_codes(coder: str, head: str, tmp_path: Path) -> None:
     measure_stages(tmp_path, coder=coder)
     sizes, bits = tabulate_stages(stages_of(tmp_path / "m.wcz"))
     assert (sizes.head[6], bits.head[5], bits.head[8]) == (head, head, head)
 
 
-def test_the_figures_of_a_tensor_fit_together(tmp_path: Path) -> None:
+def test_the_figures_of_a_tensor_are_consistent(tmp_path: Path) -> None:
     found = measure_stages(tmp_path)
     dense, total = found["dense"], found["total"]
     values = wcodec.open(tmp_path / "m.wcz")["dense"]
@@ -71,11 +71,11 @@ def test_every_coder_has_stages(words: dict[str, object], tmp_path: Path) -> Non
     assert found["total"].pruned >= found["total"].shared
 
 
-def test_the_preset_prints_its_stages_and_so_does_inspect(tmp_path: Path, wcodec: Run) -> None:
+def test_encode_with_the_preset_and_inspect_print_the_stages(tmp_path: Path, wcodec: Run) -> None:
     source = write_npz(tmp_path / "m.npz", ARRAYS)
     done = wcodec("encode", source, "--preset", "deep-compression", "--json")
     stages = json.loads(done.stdout)["stages"]
-    assert [one["name"] for one in stages] == [*ARRAYS, "total"]
+    assert [entry["name"] for entry in stages] == [*ARRAYS, "total"]
     assert set(stages[0]["ratios"]) == {"pruned", "shared", "coded"}
     assert "bytes after each stage" in done.stderr
     assert "pruned without retraining" in done.stderr

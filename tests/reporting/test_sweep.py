@@ -31,19 +31,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("points", [1, 2, 3, 4, 5, 9])
-def test_the_curve_falls_from_large_and_exact_to_small_and_lossy(model: Path, points: int) -> None:
+def test_smaller_files_of_a_sweep_have_larger_errors(model: Path, points: int) -> None:
     found = sweep(model, parse_recipe({}), points=points)
-    sizes, errors = zip(*((one.file_bytes, one.relative_error) for one in found.points), strict=True)
+    sizes, errors = zip(*((point.file_bytes, point.relative_error) for point in found.points), strict=True)
     assert len(found.points) == points
     assert found.complete
     assert list(sizes) == sorted(sizes, reverse=True)
-    for method in ("preset", "step"):  # vectors differ between these, and with them bytes
-        alike = [error for one, error in zip(found.points, errors, strict=True) if one.method == method]
-        assert alike == sorted(alike)
-    assert "balanced" in {one.name for one in found.points}
+    for method in ("preset", "step"):  # the vectors, and thus the bytes, differ between methods
+        of_method = [error for point, error in zip(found.points, errors, strict=True) if point.method == method]
+        assert of_method == sorted(of_method)
+    assert "balanced" in {point.name for point in found.points}
 
 
-def test_encode_takes_what_a_sweep_prints_and_makes_the_same_file(model: Path, tmp_path: Path) -> None:
+def test_encode_with_the_option_of_a_point_gives_the_same_file(model: Path, tmp_path: Path) -> None:
     for point in sweep(model, parse_recipe({}), points=6).points:
         flag, value = point.option.split()
         numbers = encode(model, tmp_path / "m.wcz", **{flag.removeprefix("--"): value})
@@ -51,26 +51,26 @@ def test_encode_takes_what_a_sweep_prints_and_makes_the_same_file(model: Path, t
 
 
 def test_the_option_of_a_tensor_gives_the_bytes_and_the_error_of_its_row(model: Path, tmp_path: Path) -> None:
-    for one in sweep(model, parse_recipe({}), points=1).sensitivities:
-        flag, rule = shlex.split(one.option)
+    for sensitivity in sweep(model, parse_recipe({}), points=1).sensitivities:
+        flag, rule = shlex.split(sensitivity.option)
         assert flag == "--set"
         encode(model, tmp_path / "m.wcz", set=rule)
-        (row,) = (row for row in inspect(tmp_path / "m.wcz").tensors if row.name == one.name)
-        assert (row.bytes, row.error) == (one.coarse_bytes, one.relative_error)
+        (row,) = (row for row in inspect(tmp_path / "m.wcz").tensors if row.name == sensitivity.name)
+        assert (row.bytes, row.error) == (sensitivity.coarse_bytes, sensitivity.relative_error)
 
 
-def test_every_weight_tensor_is_tried_alone_the_dearest_first(model: Path) -> None:
+def test_every_weight_tensor_is_varied_alone_in_the_order_of_cost(model: Path) -> None:
     found = sweep(model, parse_recipe({"exclude": "conv"}), points=1)
-    assert [one.name for one in found.sensitivities] == ["dense/kernel"]
+    assert [sensitivity.name for sensitivity in found.sensitivities] == ["dense/kernel"]
     both = sweep(model, parse_recipe({}), points=1)
-    assert {one.name for one in both.sensitivities} == {"conv/kernel", "dense/kernel"}
-    assert [one.cost for one in both.sensitivities] == sorted((one.cost for one in both.sensitivities), reverse=True)
-    assert all(one.saved == one.fine_bytes - one.coarse_bytes > 0 for one in both.sensitivities)
-    assert all(0 < one.share < one.relative_error for one in both.sensitivities)
+    assert {row.name for row in both.sensitivities} == {"conv/kernel", "dense/kernel"}
+    assert [row.cost for row in both.sensitivities] == sorted((row.cost for row in both.sensitivities), reverse=True)
+    assert all(row.saved == row.fine_bytes - row.coarse_bytes > 0 for row in both.sensitivities)
+    assert all(0 < row.share < row.relative_error for row in both.sensitivities)
 
 
 @pytest.mark.parametrize("has_time", [True, False])
-def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: Path, has_time: bool) -> None:
+def test_an_oracle_measures_points_and_its_calibrated_weights_are_points(model: Path, has_time: bool) -> None:
     class Oracle:
         examples, accuracy = 7, 50.0
 
@@ -89,20 +89,20 @@ def test_an_oracle_measures_points_and_its_calibrated_weights_are_coded(model: P
 
     found = sweep(model, parse_recipe({}), points=2, oracle=Oracle())
     assert found.complete == has_time
-    assert [one.method for one in found.points] == ["preset", "preset", *["calibrated"] * (2 if has_time else 0)]
-    assert all(one.judged == QualityLoss(0.5, 21.0) for one in found.points)
+    assert [point.method for point in found.points] == ["preset", "preset", *["calibrated"] * (2 if has_time else 0)]
+    assert all(point.judged == QualityLoss(0.5, 21.0) for point in found.points)
     assert found.examples == 7
-    conv = next(one for one in found.sensitivities if one.name == "conv/kernel")
+    conv = next(sensitivity for sensitivity in found.sensitivities if sensitivity.name == "conv/kernel")
     assert conv.cost == 2000.0 / conv.saved
 
 
-def test_no_time_is_enough_for_one_point(model: Path) -> None:
+def test_a_sweep_without_time_has_one_point(model: Path) -> None:
     found = sweep(model, parse_recipe({}), points=9, seconds=0.0)
-    assert [one.name for one in found.points] == ["balanced"]
+    assert [point.name for point in found.points] == ["balanced"]
     assert not found.complete
 
 
-def test_what_leaves_nothing_to_vary_is_refused(model: Path) -> None:
+def test_a_budget_lossless_coding_and_invalid_numbers_of_points_are_refused(model: Path) -> None:
     for words in ({"max_error": 0.1}, {"target_ratio": 5.0}, {"lossless": True}):
         with pytest.raises(RecipeError, match="sweep: expected no budget and nothing lossless"):
             sweep(model, parse_recipe(words))
@@ -111,9 +111,7 @@ def test_what_leaves_nothing_to_vary_is_refused(model: Path) -> None:
             sweep(model, parse_recipe({}), points=points)
 
 
-def test_the_command_gives_json_to_programs_and_tables_to_people(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_json_or_a_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", str(model), "--points", "3", "--json"]) == 0
     out, err = capsys.readouterr()
     numbers = json.loads(out)
@@ -130,21 +128,21 @@ def test_the_command_gives_json_to_programs_and_tables_to_people(
 @pytest.mark.parametrize(
     ("words", "code"), [(["--points", "0"], 2), (["--limit", "5"], 2), (["--time-limit", "soon"], 2), (["--frob"], 2)]
 )
-def test_usage_errors_are_told_by_their_code(model: Path, words: list[str], code: int) -> None:
+def test_usage_errors_have_exit_code_2(model: Path, words: list[str], code: int) -> None:
     assert main(["sweep", str(model), *words]) == code
 
 
-def test_no_such_file_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_file_has_exit_code_1(tmp_path: Path) -> None:
     assert main(["sweep", str(tmp_path / "none.h5")]) == 1
 
 
-def test_a_container_is_no_model_to_sweep(coded: Path, wcodec: Run) -> None:
+def test_a_container_is_refused_with_exit_code_5(coded: Path, wcodec: Run) -> None:
     done = wcodec("sweep", coded)
     assert done.returncode == 5
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, samples: Path) -> None:
+def test_an_interrupt_leaves_no_files(tmp_path: Path, samples: Path) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
     line = [*command(), "sweep", str(samples / "tutorial_cnn.h5"), "--best", "--points", "50"]
@@ -176,7 +174,7 @@ def test_each_row_has_its_command_and_each_tensor_its_option(
     assert main(["encode", str(model), *shlex.split(tensor["option"]), "-o", str(tmp_path / "m.wcz"), "-qf"]) == 0
 
 
-def test_losses_have_an_error_bar_and_the_smallest_allowed_file_a_mark(model: Path) -> None:
+def test_losses_have_an_error_bar_and_the_smallest_file_within_the_budget_a_mark(model: Path) -> None:
     class Oracle:
         examples, accuracy = 400, 50.0
 
@@ -202,7 +200,7 @@ def test_losses_have_an_error_bar_and_the_smallest_allowed_file_a_mark(model: Pa
     assert rows[1]["lost"] == "+0.25 \u00b10.50"
 
 
-def test_80_columns_have_fewer_columns_and_no_number_is_cut(model: Path) -> None:
+def test_a_table_of_80_characters_omits_columns_and_no_digits(model: Path) -> None:
     commands = Commands("wcodec encode somewhere/far/away/model.npz --exclude 'conv.*'")
     table = tabulate_points(sweep(model, parse_recipe({}), points=3, commands=commands))
     narrow = table.fit_width(80)

@@ -1,4 +1,4 @@
-"""Sweeps that run the model."""
+"""Sweeps that evaluate the model."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     return swept
 
 
-def test_points_are_judged_by_answers_and_labels(found: Sweep) -> None:
+def test_points_have_losses_by_outputs_and_labels(found: Sweep) -> None:
     assert found.examples == 60
     assert found.accuracy == 100.0
     judged = [point.judged for point in found.points if point.judged]
     assert len(judged) == len(found.points) == 6
-    for one in judged:
-        assert one.divergence > 0
-        assert one.predicted_drop == pytest.approx(42 * one.divergence)
-        assert one.accuracy is not None
-        assert one.accuracy_drop == pytest.approx(100 - one.accuracy)
+    for loss in judged:
+        assert loss.divergence > 0
+        assert loss.predicted_drop == pytest.approx(42 * loss.divergence)
+        assert loss.accuracy is not None
+        assert loss.accuracy_drop == pytest.approx(100 - loss.accuracy)
     data_free = [point.judged.divergence for point in found.points if point.judged and point.method == "preset"]
     assert data_free == sorted(data_free)
 
 
-def test_every_kernel_is_judged_alone(found: Sweep) -> None:
+def test_every_kernel_has_its_own_loss(found: Sweep) -> None:
     assert len(found.sensitivities) == 3
-    assert all(one.judged and one.judged.divergence > 0 for one in found.sensitivities)
+    assert all(kernel.judged and kernel.judged.divergence > 0 for kernel in found.sensitivities)
     assert found.complete
