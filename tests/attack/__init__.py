@@ -1,1 +1,1 @@
-"""Shared parts of the tests of hostile files: taking a container apart, and changing it in many ways."""
+"""Shared parts of the tests of hostile files: the fields of a container, and modifications of files."""

@@ -1,4 +1,4 @@
-"""The fields of a .wcz: parsed from `formats/wcz.md` alone, changed, and written again with valid checksums."""
+"""The fields of a .wcz: parsed as in `formats/wcz.md`, modified, and written with valid checksums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = struct.Struct("<4sBBHQI")
 
 @dataclass(frozen=True)
 class Entry:
-    """A record of the index with its sections' bytes; a duplicate has none."""
+    """A record of the index with the bytes of its sections; a duplicate has none."""
 
     sections: tuple[bytes, ...] = ()
     digest: int = 0
@@ -25,7 +25,7 @@ class Entry:
     duplicate_of: int | None = None
 
     def pack(self) -> bytes:
-        """The record's bytes."""
+        """The bytes of the record."""
         if self.duplicate_of is not None:
             return b"\0" + varint(self.duplicate_of)
         out = varint(2 * len(self.sections) - (self.error is None)) + struct.pack("<I", self.digest)
@@ -36,9 +36,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class FileFields:
-    """Every field of the file. `table` and `skeleton` are the model section decoded; `to_bytes` stores them plainly.
+    """Every field of the file. `table` and `skeleton` are the decoded model section; `to_bytes` does not compress them.
 
-    Fields that are None follow from the others; give them a value and the file lies.
+    Fields that are None follow from the others; any other value makes the file invalid.
     """
 
     entries: tuple[Entry, ...]
@@ -60,7 +60,7 @@ class FileFields:
     gap: bytes = field(default=b"", repr=False)
 
     def to_bytes(self) -> bytes:
-        """The file, all checksums fitting."""
+        """The file, with correct checksums."""
         plain = self.table + self.skeleton
         stored = plain if self.stored is None else self.stored
         sections = b"".join(section for entry in self.entries for section in entry.sections) + self.gap
@@ -80,17 +80,17 @@ class FileFields:
         return header + struct.pack("<I", zlib.crc32(index, zlib.crc32(header))) + body + index
 
     def with_section(self, tensor: int, number: int, section: bytes) -> FileFields:
-        """With one section's bytes replaced; the digest of the values stays what it was."""
+        """The fields with the bytes of one section replaced, and the old digest of the values."""
         entry = self.entries[tensor]
         sections = (*entry.sections[:number], section, *entry.sections[number + 1 :])
         return self.with_entry(tensor, replace(entry, sections=sections))
 
     def with_entry(self, tensor: int, entry: Entry) -> FileFields:
-        """With one record replaced."""
+        """The fields with one record replaced."""
         return replace(self, entries=(*self.entries[:tensor], entry, *self.entries[tensor + 1 :]))
 
     def with_tensors(self, tensors: Sequence[TensorSpec]) -> FileFields:
-        """With another table of tensors, and a skeleton that fits it."""
+        """The fields with another table of tensors and the skeleton of these."""
         return replace(self, table=table_of(tensors), skeleton=skeleton_of(tensors))
 
     @property
@@ -100,7 +100,7 @@ class FileFields:
 
 
 def one_tensor(facts: TensorSpec, *sections: bytes, digest: int = 0, error: int | None = None) -> FileFields:
-    """A container of an .npz of one tensor with just these sections."""
+    """A container of an .npz of one tensor with these sections."""
     return FileFields((Entry(sections, digest, error),), table_of([facts]), skeleton_of([facts]))
 
 
@@ -111,7 +111,7 @@ def skeleton_of(tensors: Sequence[TensorSpec]) -> bytes:
 
 
 def dissect(file: bytes) -> FileFields:
-    """The pieces of a valid file. Inverse: `FileFields.to_bytes`, which stores the model section plainly."""
+    """The fields of a valid file. Inverse: `FileFields.to_bytes`, which does not compress the model section."""
     _, version, zero, features, length, index_length = HEADER.unpack_from(file)
     assert length == len(file)
     index = file[length - index_length :]
@@ -155,7 +155,7 @@ def table_of(tensors: Sequence[TensorSpec]) -> bytes:
 
 
 def row_of(tensor: TensorSpec, dtype: int | None = None) -> bytes:
-    """One tensor's row of the table."""
+    """The row of one tensor in the table."""
     name = tensor.name.encode()
     row = (
         varint(len(name))
@@ -167,7 +167,7 @@ def row_of(tensor: TensorSpec, dtype: int | None = None) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """LEB128, shortest form."""
+    """The shortest LEB128 encoding of the value."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -176,7 +176,7 @@ def varint(value: int) -> bytes:
 
 
 def take(data: bytes, at: int) -> tuple[int, int]:
-    """The varint at `data[at:]`, and the position behind it. Inverse: `varint`."""
+    """The varint at `data[at:]`, and the position after it. Inverse: `varint`."""
     value = shift = 0
     while True:
         value |= (data[at] & 127) << shift

@@ -1,6 +1,6 @@
-"""Containers that were made to be refused: what each lies about, and the error that it must get.
+"""Hostile containers: the name of the invalid field, the bytes, and the expected error.
 
-All their checksums fit (but where a checksum is the lie), so that what is behind the checksums is reached.
+Their checksums are correct (unless the checksum is the invalid field), so that decoders read the fields.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from wcodec.model import TensorSpec
 
 
 def good() -> FileFields:
-    """A valid container of one exact vector, from which most lies start."""
+    """A valid container of one exact vector, the template of most hostile ones."""
     return one_tensor(VECTOR, EXACT, digest=zlib.crc32(VALUES))
 
 
 def every() -> Iterator[Hostile]:
-    """All of them, by a name that fits a file."""
+    """All hostile containers, with names that are valid file names."""
     yield from files()
     yield from indexes()
     yield from tables()
@@ -32,7 +32,7 @@ def every() -> Iterator[Hostile]:
 
 
 def files() -> Iterator[Hostile]:
-    """Lies of the header."""
+    """Containers with an invalid header."""
     base = good()
     file = base.to_bytes()
     yield "empty", b"", C
@@ -57,7 +57,7 @@ def files() -> Iterator[Hostile]:
 
 
 def indexes() -> Iterator[Hostile]:
-    """Lies of the index."""
+    """Containers with an invalid index."""
     base, (entry,) = good(), good().entries
     two = replace(base, entries=(entry, Entry(duplicate_of=0))).with_tensors([VECTOR, replace(VECTOR, name="w")])
     yield "unknown-kind-of-model-file", replace(base, kind=200).to_bytes(), U
@@ -99,17 +99,17 @@ def indexes() -> Iterator[Hostile]:
 
 
 def tables() -> Iterator[Hostile]:
-    """Lies of the model section."""
+    """Containers with an invalid model section."""
     base = good()
-    one = row_of(VECTOR)
+    row = row_of(VECTOR)
     name = varint(1) + b"v"
     for what, table, error in (
-        ("tensors-of-64-bits", varint((1 << 64) - 1) + one, C),
+        ("tensors-of-64-bits", varint((1 << 64) - 1) + row, C),
         ("tensors-none", b"\0", C),
-        ("cut", b"\1" + one[:-1], T),
-        ("name-not-utf-8", b"\1" + varint(2) + b"\xc3\x28" + one[2:], C),
-        ("name-longer-than-the-section", b"\1" + varint(5000) + one[1:], T),
-        ("name-of-64-bits", b"\1" + varint((1 << 64) - 1) + one[1:], C),
+        ("cut", b"\1" + row[:-1], T),
+        ("name-not-utf-8", b"\1" + varint(2) + b"\xc3\x28" + row[2:], C),
+        ("name-longer-than-the-section", b"\1" + varint(5000) + row[1:], T),
+        ("name-of-64-bits", b"\1" + varint((1 << 64) - 1) + row[1:], C),
         ("unknown-type", b"\1" + row_of(VECTOR, dtype=200), U),
         ("33-dimensions", b"\1" + name + b"\0" + varint(33) + b"\1" * 33, C),
         ("extent-of-64-bits", b"\1" + name + b"\0\1" + varint((1 << 64) - 1), C),

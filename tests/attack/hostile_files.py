@@ -1,4 +1,4 @@
-"""Hostile containers of files byte for byte, whose skeleton and tensors disagree."""
+"""Hostile containers of lossless files, with a skeleton that contradicts the tensors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def apart(facts: TensorSpec, skeleton: bytes) -> bytes:
 
 
 def every() -> Iterator[Hostile]:
-    """All of them."""
+    """All hostile containers of lossless files."""
     base = good()
     rest = TensorSpec("", "uint8", (len(TEMPLATE),))
     yield "file-without-its-feature", replace(base, features=0).to_bytes(), C

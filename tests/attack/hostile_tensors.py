@@ -43,7 +43,7 @@ def magicless(plain: bytes) -> bytes:
 
 
 def heads() -> Iterator[Hostile]:
-    """Lies of the first section's head."""
+    """Containers with an invalid header of the first section."""
 
     def vector(section: bytes) -> bytes:
         return one_tensor(VECTOR, section, error=0, digest=zlib.crc32(VALUES)).to_bytes()
@@ -105,7 +105,7 @@ def heads() -> Iterator[Hostile]:
 
 
 def rules() -> Iterator[Hostile]:
-    """Lies of the rules' parameters."""
+    """Containers with invalid parameters of the dequantizers."""
 
     def lossy(section: bytes) -> bytes:
         return one_tensor(VECTOR, section, error=0).to_bytes()
@@ -125,8 +125,8 @@ def rules() -> Iterator[Hostile]:
     yield "codebook-cut", lossy(head(1, varint(40) + varint(100) + b"\2" + ascending)), T
     yield "codebook-missing", lossy(head(1)), T
     for what, step in (("0", 0.0), ("negative", -0.5), ("infinite", float("inf")), ("not-a-number", float("nan"))):
-        turned = varint(int.from_bytes(struct.pack(">f", step), "little"))
-        yield f"step-{what}", lossy(head(2, turned + chunk)), C
+        packed = varint(int.from_bytes(struct.pack(">f", step), "little"))
+        yield f"step-{what}", lossy(head(2, packed + chunk)), C
     yield "step-of-33-bits", lossy(head(2, varint(1 << 32) + chunk)), C
     yield "step-missing", lossy(head(2)), T
     yield "float-shift-32", lossy(head(4, b"\x20\0" + chunk)), C
@@ -174,7 +174,7 @@ def rules() -> Iterator[Hostile]:
 
 
 def static_chunks() -> Iterator[Hostile]:
-    """Chunks of one class, whose table has one group, of six levels."""
+    """Chunks of six levels of one class, with a table of one group."""
     scales, groups, hazards, states = b"\2\0\0", b"\2\0\1", b"\2\0\0", struct.pack("<I", 1 << 16) * 8
     yield "nothing-but-its-number", b"\3\1", T
     yield "no-class", b"\3\0\0" + scales + groups + hazards + b"\0" + states, C
@@ -213,7 +213,7 @@ def fixed_chunks() -> Iterator[Hostile]:
 
 
 def chunks() -> Iterator[Hostile]:
-    """Lies of the chunks."""
+    """Containers with invalid chunks."""
 
     def lossy(chunk: bytes) -> bytes:
         return one_tensor(VECTOR, head(2, STEP + chunk), error=0).to_bytes()

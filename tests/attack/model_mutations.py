@@ -1,4 +1,4 @@
-"""Small model files of every kind, and changed copies of them, some with valid checksums."""
+"""Small model files of every kind, and mutated copies of them, some with valid checksums."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def seeds(kind: str) -> list[bytes]:
 
 
 def mutate(kind: str, file: bytes, chance: random.Random) -> bytes:
-    """The file with some changes; of archives also of the members."""
+    """The file with some changes; in archives, members are changed too."""
     if kind in ("keras", "npz") and chance.random() < 0.7:
         return _mutate_archive(file, chance)
     if kind == "safetensors" and chance.random() < 0.6:
@@ -43,7 +43,7 @@ def mutate(kind: str, file: bytes, chance: random.Random) -> bytes:
 
 
 def _bytes(file: bytes, chance: random.Random) -> bytes:
-    """One to four changes of bytes."""
+    """The file with one to four changes of bytes."""
     out = bytearray(file)
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(out)) if out else 0
@@ -66,7 +66,7 @@ def _bytes(file: bytes, chance: random.Random) -> bytes:
 
 
 def _text(text: bytes, chance: random.Random) -> bytes:
-    """One to three changes of words and numbers."""
+    """The text with one to three changes of words and numbers."""
     for _ in range(chance.choice((1, 2, 3))):
         at, size = chance.randrange(len(text) + 1), chance.choice((0, 1, 1, 2, 5))
         text = text[:at] + chance.choice(WORDS) * chance.choice((1, 1, 1, 1, 500)) + text[at + size :]
@@ -120,13 +120,13 @@ def _onnx(folder: Path, external: bool = False) -> bytes:
     outside.ClearField("raw_data")
     outside.data_location = TensorProto.EXTERNAL
     for key, value in (("location", "x.bin"), ("offset", "0"), ("length", "16")):
-        said = outside.external_data.add()
-        said.key, said.value = key, value
+        entry = outside.external_data.add()
+        entry.key, entry.value = key, value
     then = helper.make_graph([helper.make_node("Constant", [], ["c"], value=floats)], "then", [], [])
     choice = helper.make_node("If", ["b"], ["z"], then_branch=then, else_branch=then)
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), choice]
-    kept = [raw, floats, outside] if external else [raw, floats]
-    return helper.make_model(helper.make_graph(nodes, "g", [], [], kept)).SerializeToString()
+    initializers = [raw, floats, outside] if external else [raw, floats]
+    return helper.make_model(helper.make_graph(nodes, "g", [], [], initializers)).SerializeToString()
 
 
 def _keras(folder: Path) -> bytes:

@@ -1,7 +1,7 @@
-"""python model_storm.py [CASES]: changed copies of model files of every kind are inspected, encoded and decoded.
+"""python model_storm.py [CASES]: inspect, encode and decode mutated model files of every kind.
 
-What may come of one: a result, or an error of ours. A lossless result must be the file. Each case may hold 300 MB and
-take 5 seconds of the processor; each kind has a process of its own, and what kills it is told and passed over.
+A case must give a result or a ModelFileError, and a lossless result must equal the file. Its limits are 300 MB and
+5 CPU seconds. Each kind runs in its own process; a case that kills the process is reported, and the next case runs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ADDRESS_SPACE = 4 << 30
 
 @dataclass
 class ModelReport:
-    """What came of the cases of a kind. wrong: what must not be, a line each."""
+    """The results of the cases of a kind. wrong: one line for each failure."""
 
     cases: int = 0
     done: int = 0
@@ -38,20 +38,20 @@ class ModelReport:
 
 
 def peak_megabytes() -> float:
-    """Most memory that this process held since `forget_peak`."""
+    """The peak memory of this process since `forget_peak`, in megabytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def forget_peak() -> None:
-    """From here on the most memory is counted anew."""
+    """Reset the peak memory of this process."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def attempt(source: Path, how: int) -> bool:
-    """Whether the file is taken: inspected, encoded and decoded, or encoded losslessly and decoded.
+    """Inspect a file, or encode and decode it; return whether it was accepted.
 
-    Raises: AssertionError where it does not come back; whatever else must not come.
+    Raises: AssertionError if it is not restored; any other exception is a failure too.
     """
     import wcodec
 
@@ -71,7 +71,7 @@ def attempt(source: Path, how: int) -> bool:
 
 
 def work(kind: str, first: int, cases: int, folder: Path) -> None:
-    """Attempt cases `first` to `cases`, telling each before it begins and what came of it, on standard output."""
+    """Attempt cases `first` to `cases`; print the number of each before it starts, and its result."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     files = seeds(kind)
@@ -86,17 +86,17 @@ def work(kind: str, first: int, cases: int, folder: Path) -> None:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         start = time.process_time()
         try:
-            said = "done" if attempt(source, number % 3) else "refused"
+            result = "done" if attempt(source, number % 3) else "refused"
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
+            result = f"{type(error).__name__}: {error}"[:300].replace("\n", " ")
         seconds = time.process_time() - start
         signal.setitimer(signal.ITIMER_PROF, 0)
-        print(json.dumps([said, seconds, peak_megabytes()]), flush=True)
+        print(json.dumps([result, seconds, peak_megabytes()]), flush=True)
         shutil.rmtree(case)
 
 
 def storm(kind: str, cases: int) -> ModelReport:
-    """Attempt that many cases, in as many processes as it takes."""
+    """Attempt that many cases; a new process continues after one that was killed."""
     report = ModelReport()
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     first = 0
@@ -106,9 +106,9 @@ def storm(kind: str, cases: int) -> ModelReport:
             child = subprocess.run(words, stdout=subprocess.PIPE, text=True, env=env, check=False)
         lines = child.stdout.splitlines()
         for number, line in zip(lines[::2], lines[1::2], strict=False):
-            said, seconds, megabytes = json.loads(line)
+            result, seconds, megabytes = json.loads(line)
             first = int(number) + 1
-            _count(report, f"{kind} {number}", said, seconds, megabytes)
+            _count(report, f"{kind} {number}", result, seconds, megabytes)
         if child.returncode:
             first = int(lines[-1]) + 1 if len(lines) % 2 else cases
             report.cases += 1
@@ -116,19 +116,19 @@ def storm(kind: str, cases: int) -> ModelReport:
     return report
 
 
-def _count(report: ModelReport, case: str, said: str, seconds: float, megabytes: float) -> None:
+def _count(report: ModelReport, case: str, result: str, seconds: float, megabytes: float) -> None:
     report.cases += 1
-    report.done += said == "done"
-    report.refused += said == "refused"
+    report.done += result == "done"
+    report.refused += result == "refused"
     report.slowest, report.peak = max(report.slowest, seconds), max(report.peak, megabytes)
-    if said not in ("done", "refused"):
-        report.wrong.append(f"{case}: {said}")
+    if result not in ("done", "refused"):
+        report.wrong.append(f"{case}: {result}")
     if seconds > SECONDS or megabytes > MEGABYTES:
         report.wrong.append(f"{case}: {seconds:.1f} s, {megabytes:.0f} MB")
 
 
 def main(cases: int) -> int:
-    """Print a table of all kinds, and what went wrong."""
+    """Print a table of all kinds, and the failures."""
     wrong = []
     print(f"{'kind':12}{'cases':>8}{'done':>8}{'refused':>8}{'slowest, s':>12}{'most, MB':>10}")
     for kind in SEEDS:

@@ -15,7 +15,7 @@ FLAVOURS = ("normal", "heavy", "few", "constant", "zero", "sparse", "tiny", "hug
 
 @st.composite
 def shapes(draw: st.DrawFn) -> tuple[int, ...]:
-    """No to five dimensions, some of them 0 or 1, at most some thousand elements."""
+    """Shapes of 0 to 5 dimensions, some of them 0 or 1, with at most some thousand elements."""
     dims = draw(st.integers(0, 5))
     most = {0: 1, 1: 3000, 2: 64, 3: 14, 4: 8, 5: 5}[dims]
     return tuple(draw(st.lists(st.integers(1, most) | st.sampled_from([0, 1, 3]), min_size=dims, max_size=dims)))
@@ -23,7 +23,7 @@ def shapes(draw: st.DrawFn) -> tuple[int, ...]:
 
 @st.composite
 def arrays(draw: st.DrawFn, dtypes: tuple[str, ...] = FLOATS + OTHERS) -> Array:
-    """A tensor as layers have them, or nothing like it."""
+    """Arrays of typical and of unusual values."""
     shape, dtype = draw(shapes()), np.dtype(draw(st.sampled_from(dtypes)))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 20)))
     if dtype.kind in "iub":
@@ -35,7 +35,7 @@ def arrays(draw: st.DrawFn, dtypes: tuple[str, ...] = FLOATS + OTHERS) -> Array:
 
 def _values(rng: np.random.Generator, flavour: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     normal = np.asarray(rng.normal(size=shape) * 0.1)
-    made = {
+    values = {
         "normal": normal,
         "heavy": normal * np.exp(rng.normal(size=shape) * 2),
         "few": np.round(normal * 20) / 8,
@@ -46,7 +46,7 @@ def _values(rng: np.random.Generator, flavour: str, shape: tuple[int, ...]) -> n
         "huge": normal * 1e37,
         "positive": np.abs(normal) + 1.0,
     }[flavour]
-    return np.asarray(made, np.float64)
+    return np.asarray(values, np.float64)
 
 
 def _special(draw: st.DrawFn, values: npt.NDArray[np.float64], dtype: np.dtype[np.generic]) -> Array:
@@ -60,6 +60,6 @@ def _special(draw: st.DrawFn, values: npt.NDArray[np.float64], dtype: np.dtype[n
 
 
 def models(dtypes: tuple[str, ...] = FLOATS + OTHERS) -> st.SearchStrategy[dict[str, Array]]:
-    """One to four tensors by name."""
+    """Models of one to four tensors by name."""
     names = st.text("abcdé/_0", min_size=1, max_size=8)
     return st.dictionaries(names, arrays(dtypes), min_size=1, max_size=4)

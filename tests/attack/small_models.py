@@ -1,4 +1,4 @@
-"""Model files of a kilobyte or two, one of each kind, and the .wcz of them."""
+"""Model files of one or two kilobytes of each kind, and their .wcz files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def weights(seed: int, *shape: int) -> npt.NDArray[np.float32]:
-    """float32[shape] that look like a layer's."""
+    """float32[shape] with a distribution typical of layers."""
     return (np.random.default_rng(seed).standard_t(5, shape) * 0.1).astype(np.float32)
 
 
 def two_layers() -> dict[str, npt.NDArray[np.generic]]:
-    """A kernel, a bias, the kernel again, a matrix of few values and a counter."""
+    """A kernel, a bias, a duplicate of the kernel, a matrix of few values and a counter."""
     kernel = weights(1, 16, 12)
     few = (np.random.default_rng(2).integers(-2, 3, (10, 9)) * 0.25).astype(np.float32)
     return {
@@ -35,13 +35,13 @@ def two_layers() -> dict[str, npt.NDArray[np.generic]]:
 
 
 def write_npz(path: Path, arrays: Arrays) -> Path:
-    """An .npz without a date in it."""
+    """Write an .npz, whose members have no date."""
     np.savez(path, **dict(arrays.items()))
     return path
 
 
 def write_hdf5(path: Path, arrays: Arrays) -> Path:
-    """A plain .h5 of datasets in groups."""
+    """Write an .h5 of datasets in groups."""
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
@@ -49,7 +49,7 @@ def write_hdf5(path: Path, arrays: Arrays) -> Path:
 
 
 def write_keras(path: Path, arrays: Arrays) -> Path:
-    """What a .keras archive looks like, with a model of no known layers."""
+    """Write a .keras archive with an empty configuration."""
     import zipfile
 
     inner = write_hdf5(path.with_suffix(".inner"), arrays)
@@ -68,7 +68,7 @@ NAMES = {"f4": "F32", "f2": "F16", "f8": "F64", "i8": "I64", "i4": "I32", "i1": 
 
 
 def write_safetensors(path: Path, arrays: Arrays, bfloat16: frozenset[str] = frozenset()) -> Path:
-    """A .safetensors; uint16 arrays named in `bfloat16` are the bits of that type."""
+    """Write a .safetensors file; uint16 arrays named in `bfloat16` are the bits of that type."""
     header, body = {}, b""
     for name, array in arrays.items():
         kind = "BF16" if name in bfloat16 else NAMES[array.dtype.str[1:]]
@@ -78,8 +78,8 @@ def write_safetensors(path: Path, arrays: Arrays, bfloat16: frozenset[str] = fro
             "data_offsets": [len(body), len(body) + array.nbytes],
         }
         body += array.tobytes()
-    said = json.dumps(header, separators=(",", ":")).encode()
-    path.write_bytes(len(said).to_bytes(8, "little") + said + body)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
     return path
 
 
@@ -90,7 +90,7 @@ SUFFIXES = {"hdf5": ".h5", "keras": ".keras", "npz": ".npz", "safetensors": ".sa
 
 
 def encode_small(folder: Path, kind: str, arrays: Arrays, **words: object) -> Path:
-    """The .wcz in `folder` of a model file of that kind with these tensors."""
+    """Write a model file of that kind with these tensors to `folder`, encode it, and return the .wcz."""
     source = WRITERS[kind](folder / f"model{SUFFIXES[kind]}", arrays)
     target = source.with_name(source.name + ".wcz")
     encode(source, target, parse_recipe(words), threads=1)

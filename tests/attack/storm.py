@@ -1,7 +1,7 @@
-"""python storm.py MODE WCZ...: decode changed copies of containers in this process, and say how it went as JSON.
+"""python storm.py MODE WCZ...: decode modified containers in this process, and print a report as JSON.
 
-Files whose checksums do not fit (flips, truncations) must all be refused. Files that were changed and closed again with
-fitting checksums (sections, metadata) may decode, but nothing else than our own errors may come of them.
+Files with wrong checksums (flips, truncations) must be refused. Modified files with correct checksums (sections,
+metadata) can be decoded or raise an error of the package, and no other error.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from wcodec.errors import ContainerError, ModelFileError
 from wcodec.pipeline.decoder import decode
 
 EVERY = 1 if os.environ.get("THOROUGH") == "1" else 7
-"""Of so many attempts one is made; odd, so that all bits and both ways to change a byte have their turn."""
+"""One in `EVERY` attempts is made; it is odd, so that all bits and both changes of a byte occur."""
 
 
 @dataclass
 class Report:
-    """What came of all attempts.
+    """The results of all attempts.
 
-    decoded: names of attempts that gave a file; leaks: those that raised what the shell would call an internal error;
-    left: those after which a file was left behind;
-    slowest: seconds of the processor; peak: megabytes of this process at any time.
+    decoded: names of attempts that gave a file; leaks: those with an exception that is an internal error;
+    left: those that left a file behind;
+    slowest: CPU seconds; peak: megabytes of this process.
     """
 
     attempts: int = 0
@@ -44,7 +44,7 @@ class Report:
 
 
 def flips(file: bytes, bits: int) -> Iterator[tuple[str, bytes]]:
-    """Every byte with `bits` of its bits flipped, one at a time; which ones goes round."""
+    """The file with one bit flipped: `bits` bits of every byte, which differ from byte to byte."""
     for at in range(len(file)):
         for k in range(bits):
             bit = (at + 3 * k) % 8
@@ -52,14 +52,14 @@ def flips(file: bytes, bits: int) -> Iterator[tuple[str, bytes]]:
 
 
 def truncations(file: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every beginning that is not the whole; and the whole with a byte more."""
+    """All truncations of the file, and the file with an additional byte."""
     for size in range(len(file)):
         yield f"{size} bytes", file[:size]
     yield "a byte more", file + b"\0"
 
 
 def sections(file: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every byte of every section changed, and these cut and lengthened; checksums fit, the values' digests stay."""
+    """The file with changes to each section; its checksum is correct, the digest of the values is the old one."""
     fields = dissect(file)
     for tensor, entry in enumerate(fields.entries):
         for number, section in enumerate(entry.sections):
@@ -71,7 +71,7 @@ def sections(file: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def metadata(file: bytes) -> Iterator[tuple[str, bytes]]:
-    """Every byte of table, skeleton and index changed, and these cut and lengthened; checksums fit."""
+    """The file with changes to table, skeleton and index; checksums are correct."""
     fields = dissect(file)
     for how, changed in changes(fields.table):
         yield f"table, {how}", replace(fields, table=changed).to_bytes()
@@ -85,7 +85,7 @@ def metadata(file: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def changes(part: bytes) -> Iterator[tuple[str, bytes]]:
-    """The part with each byte changed, and cut, and longer."""
+    """The part with each byte changed, truncated, and extended."""
     for at, byte in enumerate(part):
         for value in sorted({byte ^ 1 << at % 8, 255} - {byte}):
             yield f"byte {at} is {value}", part[:at] + bytes((value,)) + part[at + 1 :]
@@ -96,7 +96,7 @@ def changes(part: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def attack(attempts: Iterator[tuple[str, bytes]], folder: Path, report: Report, prefix: str) -> None:
-    """Decode each `EVERY`-th of them."""
+    """Decode one in `EVERY` attempts and add the results to the report."""
     source, target = folder / "hostile.wcz", folder / "out"
     for name, file in islice(attempts, 0, None, EVERY):
         source.write_bytes(file)
@@ -118,9 +118,9 @@ def attack(attempts: Iterator[tuple[str, bytes]], folder: Path, report: Report, 
 
 
 def peak_megabytes() -> float:
-    """Most memory that this process ever held."""
+    """The peak memory of this process, in megabytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss of a child also counts what its parent held when it forked
+    if status.exists():  # ru_maxrss of a child includes the memory of its parent at the fork
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
@@ -133,7 +133,7 @@ MODES: dict[str, Callable[[bytes], Iterator[tuple[str, bytes]]]] = {
 
 
 def main(mode: str, *paths: str) -> None:
-    """Storm the containers and print the report."""
+    """Decode modified containers and print the report."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
