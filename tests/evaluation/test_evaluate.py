@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 from keras_single import CLASSES, COUNT, ROWS, dense
 
-RNG = np.random.default_rng(8)
-TARGETS = RNG.normal(size=(COUNT, 4))
+TARGETS = np.random.default_rng(8).normal(size=(COUNT, 4))
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -79,8 +78,9 @@ def test_regression_has_a_squared_error_and_no_accuracy(units: int) -> None:
 
 
 def test_sequences_are_scored_step_by_step() -> None:
-    steps = RNG.normal(size=(COUNT, 5, 6)).astype(np.float32)
-    labels = RNG.integers(0, 4, (COUNT, 5))
+    rng = np.random.default_rng(9)
+    steps = rng.normal(size=(COUNT, 5, 6)).astype(np.float32)
+    labels = rng.integers(0, 4, (COUNT, 5))
     model = dense(4, inputs=(5, 6))
     measured = evaluate(model, Examples((steps,), (labels,)), model)
     assert measured.accuracy == pytest.approx(100 * np.mean(outputs_of(model, steps).argmax(-1) == labels))
@@ -158,7 +158,8 @@ def values_and_labels(units: int) -> tuple[Model, Model, npt.NDArray[np.float64]
     baseline, model = dense(units), dense(units)
     baseline.layers[-1].bias.assign(np.full(units, 14.0))
     model.set_weights([weights + np.float32(0.05) for weights in baseline.get_weights()])
-    return model, baseline, outputs_of(baseline) + RNG.normal(0, 0.3, (COUNT, units))
+    noise = np.random.default_rng(10).normal(0, 0.3, (COUNT, units))
+    return model, baseline, outputs_of(baseline) + noise
 
 
 @pytest.mark.parametrize("units", [1, 3])
@@ -207,6 +208,7 @@ def test_a_loss_above_the_budget_has_exit_code_4(wcodec: Run, tmp_path: Path) ->
 # --- several outputs -----------------------------------------------------------------------------------------------
 def two_heads() -> Model:
     """A network of classes ("kind") and of a value ("price")."""
+    keras().utils.set_random_seed(2)
     layers, inputs = keras().layers, keras().Input((6,))
     return keras().Model(inputs, [layers.Dense(4, name="kind")(inputs), layers.Dense(1, name="price")(inputs)])
 
@@ -214,7 +216,8 @@ def two_heads() -> Model:
 def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path: Path) -> None:
     baseline = two_heads()
     kind, price = (np.asarray(output) for output in baseline.predict_on_batch(ROWS))
-    labels = {"y_kind": kind.argmax(1), "y_price": price[:, 0] + RNG.normal(0, 0.1, COUNT)}
+    noise = np.random.default_rng(11).normal(0, 0.1, COUNT)
+    labels = {"y_kind": kind.argmax(1), "y_price": price[:, 0] + noise}
     np.savez(tmp_path / "d.npz", x=ROWS, **labels)
     baseline.save(tmp_path / "baseline.keras")
     words = ["--data", tmp_path / "d.npz", "--baseline", tmp_path / "baseline.keras"]
@@ -237,7 +240,7 @@ def test_each_output_has_its_own_labels_and_its_own_bounds(wcodec: Run, tmp_path
 
 
 def test_labels_of_several_outputs_are_found_by_name_in_a_dict_or_by_order_in_a_list() -> None:
-    model, price = two_heads(), RNG.normal(size=COUNT)
+    model, price = two_heads(), np.random.default_rng(12).normal(size=COUNT)
     outputs = model_outputs(model)
     inputs = model_inputs(model)
     for given in ({"price": price, "kind": CLASSES}, [CLASSES, price]):

@@ -59,8 +59,9 @@ def test_a_linear_unit_predicts_values_if_the_binary_loss_is_of_another_output()
 
 def test_outputs_that_may_be_features_have_bounds_on_their_values() -> None:
     """Features of few units without unit length: as classes, one of 32 units lost a third of its variance."""
-    features = RANDOM.normal(0, 0.1, (200, 32))
-    changed = features + RANDOM.normal(0, 0.05, features.shape)
+    rng = np.random.default_rng(6)
+    features = rng.normal(0, 0.1, (200, 32))
+    changed = features + rng.normal(0, 0.05, features.shape)
     for tasks, uncertain in (((), True), (("classes",), False), (("multilabel",), False)):
         kinds = output_kinds((features,), (), 200, tasks=tasks)
         assert (kinds[0].values, kinds[0].uncertain) == (False, uncertain)
@@ -146,7 +147,8 @@ def test_a_network_with_one_logit_is_trained() -> None:
     model, x, y = network(None, 1)
     examples = Examples((x,), (y,))
     small = keras.models.clone_model(model)
-    small.set_weights([weights + RANDOM.normal(0, 0.3, weights.shape) for weights in model.get_weights()])
+    rng = np.random.default_rng(7)
+    small.set_weights([weights + rng.normal(0, 0.3, weights.shape) for weights in model.get_weights()])
 
     def accuracy(net: keras.Model) -> float:
         return float(((np.asarray(net(x)) > 0) == (y > 0.5)).mean())
