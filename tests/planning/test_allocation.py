@@ -23,6 +23,7 @@ def tensor(name: str, values: np.ndarray, exact: bool = False) -> Tensor:
 VALUES = {
     "a/kernel": weights(1, 300, 200), "a/bias": weights(2, 200), "b/kernel": weights(3, 200, 10) * np.float32(3),
     "depthwise/kernel": weights(4, 3, 3, 64, 1), "count": np.arange(4), "norm/mean": weights(5, 64),
+    "scale": np.float32([2.5]).reshape(()),
 }  # fmt: skip
 
 
@@ -59,6 +60,13 @@ def test_a_pattern_that_finds_only_vectors_is_refused_if_it_has_no_effect() -> N
     with pytest.raises(RecipeError, match="pattern 'bias': expected a tensor of two or more dimensions"):
         plans(set="bias:bits=8")
     assert plans(set="bias:lossless")["a/bias"] == ExactPlan()
+
+
+@pytest.mark.parametrize("options", ["bits=8", "sparsity=0.5", "step=0.1"])
+def test_a_scalar_stays_exact_and_options_for_it_are_refused(options: str) -> None:
+    with pytest.raises(RecipeError, match="pattern 'scale': expected a tensor of two or more dimensions"):
+        plans(set=f"scale:{options}")
+    assert plans(set="scale:lossless")["scale"] == plans()["scale"]
 
 
 def test_a_step_can_be_a_multiple_of_that_of_the_preset() -> None:

@@ -74,10 +74,12 @@ def _find_general_options(tensor: Tensor, recipe: Recipe) -> Options:
 
 
 def is_used(rule: Rule, tensors: Sequence[Tensor]) -> bool:
-    """Whether a rule finds a tensor to which its options apply: vectors are quantised only by their full names."""
+    """Whether a rule finds a tensor to which its options apply: vectors are quantised only by their full names, scalars
+    never.
+    """
     found, named = find_tensors(rule.pattern, tensors), _find_named(rule.pattern, tensors)
     every = [one for one in tensors if one.name in found]
-    return any(not rule.options.is_for_weights or len(one.shape) >= 2 or one.name in named for one in every)
+    return any(not rule.options.is_for_weights or len(one.shape) >= (1 if one.name in named else 2) for one in every)
 
 
 def check_patterns(tensors: Sequence[Tensor], recipe: Recipe) -> None:
