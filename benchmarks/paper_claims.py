@@ -110,7 +110,7 @@ def interplay(trial: Trial) -> float:
     source = trial.train(dense, "dense")
     both = trial.by_method(source, "gradual,sharing", sparsity=0.92, bits=4, coder="huffman")
     pruned = trial.by_method(source, "gradual", sparsity=0.983, quantizer="none")
-    shared = trial.by_method(source, "sharing", clusters=2, coder="huffman")
+    shared = trial.by_method(source, "sharing", clusters=3, coder="huffman")
     return both[0] - max(pruned[0], shared[0])
 
 
