@@ -39,13 +39,17 @@ CASES: dict[str, Callable[[zoo.Pictures, zoo.Pictures], zoo.Pictures]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One file. asked, predicted, lost: points of accuracy; predicted is None where nothing was told."""
+    """One file. asked, predicted, lost: points of accuracy; predicted is None where nothing was told.
+
+    chance: the standard error of `lost` by the test images.
+    """
 
     network: str
     asked: float
     seed: int
     predicted: float | None
     lost: float
+    chance: float
     nbytes: int
     seconds: float
 
@@ -82,9 +86,10 @@ def measure(path: Path, pictures: zoo.Pictures, options: argparse.Namespace, kno
                 seconds = time.process_time() - begin
                 found = classes(wcodec.load_model(coded, compile=False), test) == pictures.test_labels
                 told = [match[1] for line in heard if (match := PREDICTED.match(line))]
-                lost = 100 * float(right.mean() - found.mean())
+                changes = 100 * (right.astype(np.float64) - found)
+                lost, chance = float(changes.mean()), float(changes.std()) / len(changes) ** 0.5
                 predicted = float(told[-1]) if told else None
-                yield Row(path.stem, asked, seed, predicted, lost, coded.stat().st_size, seconds)
+                yield Row(path.stem, asked, seed, predicted, lost, chance, coded.stat().st_size, seconds)
 
 
 def main() -> None:
@@ -134,10 +139,12 @@ def page(rows: list[Row], options: argparse.Namespace) -> Iterator[str]:
         sizes, seconds = np.mean([row.nbytes for row in some]), np.mean([row.seconds for row in some])
         yield f"| {key[0]} | {key[1]:g} | {predicted} | {lost} | {sizes:,.0f} | {seconds:.0f} |"
     over = [row.lost - row.asked for row in rows if row.lost > row.asked]
+    sure = sum(row.lost - row.chance > row.asked for row in rows)
     yield ""
     yield (
         f"Of {len(rows)} files of {len({row.network for row in rows})} networks, {len(over)} lost more than was asked"
-        + (f", by {np.median(over):.2f} points in the median and {max(over):.2f} at most." if over else ".")
+        + (f", by {np.median(over):.2f} points in the median and {max(over):.2f} at most" if over else "")
+        + f"; {sure} by more than the standard error of the test images."
     )
 
 

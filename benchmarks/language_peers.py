@@ -1,6 +1,6 @@
 """Bits a byte of the language model after compression: wcodec beside GGUF's types and plain rounding.
 
-    python benchmarks/language_peers.py out/lm [--out page.md] [--epochs 2] [--windows 400]
+    python benchmarks/language_peers.py out/lm [--out page.md] [--epochs 8] [--windows 100]
 
 `language_model.py train out/lm` makes the model. The others leave vectors as they are and do not count them; the whole
 file of wcodec is counted. Importance matrices, calibration and training see the training text; bits are of
@@ -34,9 +34,9 @@ SIZES = ("1.1MB", "900kB", "750kB", "600kB")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where language_model.py left lm.keras and text.npz")
-    parser.add_argument("--epochs", type=int, default=2, help="of training within a budget (default: 2; 0: none)")
+    parser.add_argument("--epochs", type=int, default=8, help="of training within a budget (default: 8; 0: none)")
     parser.add_argument("--tune", type=int, default=200, help="steps of calibration (default: 200; 0: none)")
-    parser.add_argument("--windows", type=int, default=150, help="held-out windows of 128 bytes that are measured")
+    parser.add_argument("--windows", type=int, default=100, help="held-out windows of 128 bytes that are measured")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     model = keras.saving.load_model(args.folder / "lm.keras")

@@ -38,11 +38,11 @@ from wcodec.planning.recipe import Recipe
 from wcodec.reporting.inspection import inspect
 from wcodec.training.candidate import snapshot_and_score
 from wcodec.training.epoch import Phase, TrainingData, train_epoch
-from wcodec.training.finetune import prepare_training, prepare_validation
+from wcodec.training.finetune import prepare_training
 from wcodec.training.flat_adam import Float32, flatten, unflatten
-from wcodec.training.lambda_control import ValidationSet
 from wcodec.training.qat_state import QatState, build_qat_state, initialize
 from wcodec.training.unit_sorting import sort_units
+from wcodec.training.validation import ValidationSet
 
 MNIST = f"{Path(__file__).resolve().parent / 'mnist.npz'}"
 SEEN = 55_000
@@ -141,7 +141,7 @@ def prepare_data(name: str, model: keras.Model, seed: int) -> tuple[ValidationSe
     every_version = [seen, *moved, *(warp(seen, rng, GENTLE) for _ in range(plan.bent))]
     versions = np.concatenate(every_version).reshape(-1, *images.shape[1:])
     learning = Examples((versions,), (np.tile(labels[:SEEN], len(every_version)),))
-    validation = prepare_validation(model, Examples((images[SEEN:],), (labels[SEEN:],)))
+    validation = ValidationSet.of(model, Examples((images[SEEN:],), (labels[SEEN:],)))
     data = replace(prepare_training(model, learning, seed), versions=len(every_version))
     return validation, data, prepare_training(model, Examples((images[:SEEN],), (labels[:SEEN],)), seed)
 
@@ -191,7 +191,7 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
         state, part = remove_dead_units(model, latents, log_steps, data, dead=number > 0)
 
         def tell(epoch: int, loss: float, state: QatState = state, price: float = price) -> None:
-            one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
+            one = snapshot_and_score(state, None, validation)
             found = f"{one.bytes} bytes, {one.scores[0].accuracy:.2f} %, {one.scores[0].loss:.4f}"
             print(f"{name} {seed}: price {price}, epoch {epoch + 1}: {found}, loss {loss:.4f}", flush=True)
 
@@ -199,7 +199,7 @@ def small_networks(name: str, seed: int, folder: Path) -> None:
             tell(epoch, train_epoch(state.step, data, phase.epoch(epoch), state.group.update))
         if number >= len(TRAINING_PLANS[name].stages) - TRAINING_PLANS[name].frozen:
             freeze_weights(state, data, phase, tell)
-        one = snapshot_and_score(state, None, validation.held_out, validation.kinds)
+        one = snapshot_and_score(state, None, validation)
         latents = restore_shapes(state, part)
         accuracies = one.scores[0].accuracy, validation.scores[0].accuracy
         assert None not in accuracies

@@ -26,10 +26,11 @@ from wcodec.pipeline.encoder import encode
 from wcodec.planning.recipe import Recipe
 from wcodec.training import finetune as finetuning
 from wcodec.training import initialization
-from wcodec.training.candidate import Candidate, OutputScore, assign_weights, score
+from wcodec.training.candidate import Candidate, assign_weights
 from wcodec.training.finetune import FinetuneResult, weights_to_code
 from wcodec.training.lambda_control import next_lambda
 from wcodec.training.training_loop import learning_rate_factor
+from wcodec.training.validation import OutputScore
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def test_training_finds_a_smaller_network_within_the_budget_and_restores_the_ori
     assert best.bytes < found.candidates[-1].bytes
     assert found.validation.drop(best) <= 2.0
     assert len([line for line in lines if line.startswith("epoch")]) == 6
-    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
+    assert found.validation.score(found.opened.model) == found.validation.scores
     assign_weights(found.opened.model, best)
-    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == best.scores
+    assert found.validation.score(found.opened.model) == best.scores
 
 
 def test_a_seed_determines_the_trained_network(small_network: tuple[Path, Path], tmp_path: Path) -> None:
@@ -79,7 +80,7 @@ def test_training_without_labels_finds_a_smaller_network_than_an_epoch_with_labe
     assert best is trained[0]
     assert best.bytes < min(one.bytes for one in others)
     assert found.validation.drop(best) <= 2.0
-    assert score(found.opened.model, found.opened.held_out, found.validation.kinds) == found.validation.scores
+    assert found.validation.score(found.opened.model) == found.validation.scores
 
 
 def test_dead_units_are_removed_from_the_file_without_a_change_of_the_outputs(
@@ -268,17 +269,3 @@ def test_contradicting_options_are_usage_errors(small_network: tuple[Path, Path]
 def test_mantissas_are_rounded_to_the_nearest() -> None:
     given = np.array([1.0, 1.06, 1.07, -3.3, 0.0], np.float32)
     assert round_mantissa(given, 3).tolist() == [1.0, 1.0, 1.125, -3.25, 0.0]
-
-
-def test_every_output_has_its_own_bound(brief: FinetuneResult) -> None:
-    validation = replace(brief.validation, scores=(OutputScore(90.0, 0.3), OutputScore(None, 2.0)))
-
-    def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:
-        return validation.allows(Candidate((), (), 0, (OutputScore(accuracy, 0.3), OutputScore(None, loss))), budget)
-
-    budget = AccuracyBudget(drop=1.0, loss=5.0)
-    assert allows(89.2, 2.08, budget)
-    assert not allows(88.8, 2.08, budget)
-    assert not allows(89.2, 2.12, budget)
-    values = replace(validation, scores=(OutputScore(None, 2.0),))
-    assert values.drop(Candidate((), (), 0, (OutputScore(None, 2.1),))) == pytest.approx(5.0)

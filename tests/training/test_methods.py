@@ -22,7 +22,6 @@ from wcodec.pipeline.decoder import open_container
 from wcodec.pipeline.encoder import encode
 from wcodec.planning.parsing import parse_recipe
 from wcodec.planning.recipe import Options, Recipe, Rule
-from wcodec.training.candidate import score
 from wcodec.training.finetune import measure_file
 from wcodec.training.lambda_control import AccuracyBudget
 from wcodec.training.methods.registry import METHODS, Amounts, MethodOptions, parse_methods
@@ -95,7 +94,7 @@ def measure_accuracy(found: MethodResult, tuned: Mapping[int, TunedTensor] | Non
     before = model.get_weights()
     names = {name: index for index, all_names in found.bench.opened.table.names.items() for name in all_names}
     assign_tuned(model, tuned or {names[name]: one for name, one in found.tuned.items()})
-    percent = score(model, found.bench.opened.held_out, found.bench.validation.kinds)[0].accuracy
+    percent = found.bench.validation.score(model)[0].accuracy
     model.set_weights(before)
     assert percent is not None
     return percent

@@ -1,86 +1,60 @@
-"""--validation V: separate examples choose and measure, in every verb that runs a network."""
+"""What a trained network loses by the labels, and when a budget allows it."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import wcodec as package
-from tests.conftest import Run
-from tests.small_problem import make_examples
-from wcodec.errors import RecipeError
+from wcodec.calibration.budget import AccuracyBudget
+from wcodec.evaluation.examples import Examples
+from wcodec.training.candidate import Candidate
+from wcodec.training.validation import ExampleScores, OutputScore, ValidationSet
 
 
-@pytest.fixture(scope="module")
-def files(small_network: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("validation")
-    source, data = small_network
-    given = make_examples(1600)
-    others = {name: values[1300:] for name, values in given.items()}
-    np.savez(folder / "others.npz", **others)
-    np.savez(folder / "unlabelled.npz", x=others["x"])
-    return {"source": source, "data": data, **{name: folder / f"{name}.npz" for name in ("others", "unlabelled")}}
+def judge(*originals: ExampleScores) -> ValidationSet:
+    return ValidationSet(Examples((np.zeros((10, 1)),)), (), originals)
 
 
-TRAINED = {"finetune": ["--finetune", 1], "data": ["--tune", 0, "--time-limit", 1], "bits": ["--bits", "auto:5"]}
-TRAINED |= {"method": ["--finetune", 1, "--method", "quantized", "--bits", "6"]}
+def test_every_output_has_its_own_bound() -> None:
+    classes = ExampleScores(np.array([1.0] * 9 + [0.0]), np.full(10, 0.3))
+    squares = ExampleScores(None, np.full(10, 2.0))
+    validation = judge(classes, squares)
+
+    def allows(accuracy: float, loss: float, budget: AccuracyBudget) -> bool:
+        return validation.allows(Candidate((), (), 0, (OutputScore(accuracy, 0.3), OutputScore(None, loss))), budget)
+
+    budget = AccuracyBudget(drop=1.0, loss=5.0)
+    assert allows(89.2, 2.08, budget)
+    assert not allows(88.8, 2.08, budget)
+    assert not allows(89.2, 2.12, budget)
+    assert judge(squares).drop(Candidate((), (), 0, (OutputScore(None, 2.1),))) == pytest.approx(5.0)
 
 
-@pytest.mark.parametrize("option", TRAINED)
-def test_with_a_validation_set_training_uses_all_of_the_data(
-    option: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
-) -> None:
-    words = ["--data", files["data"], "--validation", files["others"], *TRAINED[option]]
-    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
-    assert done.returncode == 0, done.stderr
-    assert "300 examples of --validation choose and measure" in done.stderr
-    assert "measured on 300 held-out examples" in done.stderr
-    assert "changed copies" not in done.stderr
+def test_a_difference_has_the_standard_error_of_the_examples_that_changed() -> None:
+    hits = np.ones(100)
+    before, now = ExampleScores(hits, np.full(100, 0.5)), hits.copy()
+    now[:4] = 0.0
+    losses = np.full(100, 0.5)
+    losses[:50] += 0.02
+    found = ExampleScores(now, losses).compare(before)
+    assert (found.accuracy, found.loss) == pytest.approx((96.0, 0.51))
+    assert found.drop_error == pytest.approx(100 * (0.04 * 0.96 / 100) ** 0.5)
+    assert found.rise_error == pytest.approx(100 * 0.01 / 0.5 / 10)
+    assert ExampleScores(None, losses).compare(ExampleScores(None, before.losses)).drop_error == 0.0
+    broken = ExampleScores(hits, np.full(100, np.nan)).compare(before)
+    assert (broken.accuracy, broken.loss) == (0.0, float("inf"))
 
 
-def test_without_a_validation_set_the_drop_on_changed_copies_is_logged(
-    files: dict[str, Path], wcodec: Run, tmp_path: Path
-) -> None:
-    words = ["--data", files["data"], *TRAINED["method"]]
-    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
-    assert done.returncode == 0, done.stderr
-    assert "slightly changed copies of them:" in done.stderr
-    assert "--validation V names examples to measure on" in done.stderr
+def test_a_budget_counts_the_standard_error_of_the_drop_and_of_the_rise() -> None:
+    validation = judge(ExampleScores(np.ones(10), np.full(10, 0.5)))
 
+    def find_broken(score: OutputScore, *, is_predicted: bool = False) -> str:
+        one = Candidate((), (), 0, (score,), is_predicted)
+        return validation.find_broken(one, AccuracyBudget(drop=1.0, loss=5.0))
 
-def test_slim_and_sweep_measure_on_the_validation_set(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
-    words = ["--data", files["data"], "--validation", files["others"], "--json"]
-    slimmed = wcodec("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.8, *words)
-    assert json.loads(slimmed.stdout)["examples"] == 300
-    found = package.sweep(files["source"], data=str(files["data"]), validation=str(files["others"]), points=1)
-    assert found.to_json()["examples"] == 300
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("unlabelled", "--validation: expected labels (y), as --data has them, found none"),
-        ("missing.npz", "--validation missing.npz: expected a file, found none"),
-        ("nonsense", "--validation nonsense: expected FILE.npz"),
-    ],
-)
-def test_an_unusable_validation_set_is_refused(
-    given: str, message: str, files: dict[str, Path], wcodec: Run, tmp_path: Path
-) -> None:
-    words = ["--data", files["data"], "--validation", files.get(given, given), "--finetune", 1]
-    done = wcodec("encode", files["source"], "-o", tmp_path / "x.wcz", *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_validation_set_requires_data(files: dict[str, Path], wcodec: Run, tmp_path: Path) -> None:
-    for words in (("encode", files["source"]), ("slim", files["source"], "-o", tmp_path / "s.keras", "--width", 0.5)):
-        done = wcodec(*words, "--validation", files["others"])
-        assert done.returncode == 2
-        assert "--validation: expected --data D with it" in done.stderr
-    with pytest.raises(RecipeError, match="validation: expected data"):
-        package.sweep(files["source"], validation=str(files["others"]))
+    assert not find_broken(OutputScore(99.5, 0.5, drop_error=0.3))
+    assert find_broken(OutputScore(99.5, 0.5, drop_error=0.5)) == "max-drop"
+    assert not find_broken(OutputScore(99.5, 0.51, rise_error=2.0))
+    assert find_broken(OutputScore(99.5, 0.51, rise_error=3.0)) == "max-loss"
+    assert not find_broken(OutputScore(99.5, 0.51, 0.5, 3.0), is_predicted=True)
+    assert find_broken(OutputScore(98.9, 0.51, 0.5, 3.0), is_predicted=True) == "max-drop"

@@ -90,15 +90,16 @@ def _encode_best(
 
     sizes = []
     with whole_file(target, source) as temporary:
-        for tuned in weights_to_code(found):
+        for candidate, tuned in zip(found.candidates, weights_to_code(found), strict=True):
             encoded = encode(source, temporary, recipe, tuned=tuned, threads=asked.threads)
             sizes.append(encoded.file_bytes)
+            is_predicted = candidate.is_predicted
             if most is None or encoded.file_bytes <= most:
                 break
         else:
             raise BudgetError(f"{target.name}: expected at most {most:,} bytes, got {min(sizes):,} at best")
         encoded = compact_trained(asked, source, temporary, recipe, found, tuned, encoded)
-        measured = measure_file(found, temporary, asked.listeners.log)
+        measured = measure_file(found, temporary, asked.listeners.log, is_predicted=is_predicted)
         asked.listeners.log(describe_loss(measured))
     return with_loss(encoded, measured, found.opened.request.epochs)
 

@@ -16,7 +16,7 @@ from wcodec.calibration.session import CalibrationSession, prepare_session
 from wcodec.codec.plan import FloatPlan
 from wcodec.codec.statistics import scan_tensors
 from wcodec.evaluation.datasets import check_spec, load_split
-from wcodec.evaluation.examples import Examples, hold_out
+from wcodec.evaluation.examples import MAX_HELD_OUT, Examples, hold_out
 from wcodec.evaluation.inference import BATCH, count_predictions, predict
 from wcodec.evaluation.network_loader import find_outputs, load_network, network_inputs
 from wcodec.evaluation.runner import Network
@@ -143,9 +143,12 @@ def _find_mantissas(file: ModelFile, recipe: Recipe) -> dict[str, int]:
     return {tensor.name: plan.mantissa for tensor, plan in plans if isinstance(plan, FloatPlan)}
 
 
-def open_session(source: Path, request: LearningRequest, log: Callable[[str], None] = lambda _: None) -> OpenedSession:
+def open_session(
+    source: Path, request: LearningRequest, log: Callable[[str], None] = lambda _: None, most: int = MAX_HELD_OUT
+) -> OpenedSession:
     """Load the network of `source` and the data, find the tensor name of each weight, and hold out examples.
 
+    most: of the examples, see `hold_out`.
     log: called with sentences about the examples as soon as they are known.
     Raises: RecipeError, ModelFileError, UnsupportedError.
     """
@@ -158,7 +161,7 @@ def open_session(source: Path, request: LearningRequest, log: Callable[[str], No
         log(note)
     count = count_predictions(predict(model, examples, slice(0, min(BATCH, examples.count))))
     if others is None:
-        learning, held_out = hold_out(examples, count)
+        learning, held_out = hold_out(examples, count, most)
         each = f", each with {count:,} predictions" if count > 1 else ""
         log(f"{held_out.count:,} of {examples.count:,} examples are held out to measure on{each}")
     else:

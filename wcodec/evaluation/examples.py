@@ -14,6 +14,9 @@ from wcodec.errors import RecipeError
 
 MAX_HELD_OUT: Final = 2000
 """The largest number of held-out examples, or of their predictions where an example has several."""
+MAX_LABELLED: Final = 10_000
+"""The same for training with labels. It is judged by counted labels, which are less exact than the outputs of the
+original, by which a rounded network is judged."""
 MIN_HELD_OUT: Final = 200
 """The number of held-out examples that is enough if each has many predictions."""
 
@@ -180,15 +183,15 @@ def matches(got: tuple[int, ...], want: Shape) -> bool:
     return len(got) == len(want) and all(w in (None, g) for g, w in zip(got, want, strict=True))
 
 
-def hold_out(examples: Examples, predictions: int = 1) -> tuple[Examples, Examples]:
-    """The examples to learn from, and the held-out ones: a fifth, at most MAX_HELD_OUT, spread evenly.
+def hold_out(examples: Examples, predictions: int = 1, most: int = MAX_HELD_OUT) -> tuple[Examples, Examples]:
+    """The examples to learn from, and the held-out ones: a fifth, at most `most`, spread evenly.
 
     predictions: of one example, see `inference.count_predictions`; with several, fewer examples are enough.
     Raises: RecipeError for fewer than ten.
     """
     if examples.count < 10:
         raise RecipeError(f"--data: expected 10 examples or more, got {examples.count}")
-    most = max(MIN_HELD_OUT, MAX_HELD_OUT // predictions)
+    most = max(MIN_HELD_OUT, most // predictions)
     held_out = spread_evenly(np.arange(examples.count), min(examples.count // 5, most))
     return examples.take(np.setdiff1d(np.arange(examples.count), held_out)), examples.take(held_out)
 

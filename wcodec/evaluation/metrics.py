@@ -118,17 +118,25 @@ def _are_whole(labels: Array) -> bool:
 
 def hits_and_loss(outputs: Outputs, truth: Truth, at: slice, *, probabilities: bool) -> tuple[float | None, float]:
     """Mean accuracy (0..1; None for values) and mean loss of one batch: cross-entropy in nats, or squared error."""
+    hits, losses = find_hits_and_losses(outputs, truth, at, probabilities=probabilities)
+    return None if hits is None else float(hits.mean()), float(losses.mean())
+
+
+def find_hits_and_losses(
+    outputs: Outputs, truth: Truth, at: slice, *, probabilities: bool
+) -> tuple[npt.NDArray[np.bool_] | None, Outputs]:
+    """The hits (None for values) and the losses behind `hits_and_loss`, with the examples along the first axis."""
     labels = truth.labels[at]
     if truth.task == "values":
-        return None, float(np.square(outputs - labels).mean())
+        return None, np.square(outputs - labels)
     if truth.task == "several of many":
         every = log_probabilities(outputs[..., None], probabilities=probabilities)
-        logs = np.where(labels > 0, every[..., 1], every[..., 0])
-        return float(((outputs > (0.5 if probabilities else 0)) == (labels > 0)).mean()), -float(logs.mean())
+        hits = (outputs > (0.5 if probabilities else 0)) == (labels > 0)
+        return hits, -np.where(labels > 0, every[..., 1], every[..., 0])
     classes = labels.astype(np.int64)
     logs = log_probabilities(outputs, probabilities=probabilities)
-    loss = -float(np.take_along_axis(logs, classes[..., None], axis=-1).mean())
-    return float((choose_class(outputs, probabilities=probabilities) == classes).mean()), loss
+    hits = choose_class(outputs, probabilities=probabilities) == classes
+    return hits, -np.take_along_axis(logs, classes[..., None], axis=-1)
 
 
 POINTS: Final = 0.42

@@ -12,14 +12,12 @@ import numpy.typing as npt
 from wcodec.calibration.batch_norm import reestimate
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.container.dtypes import round_mantissa, round_step
-from wcodec.evaluation.examples import Batches, Examples
-from wcodec.evaluation.inference import compute_outputs
+from wcodec.evaluation.examples import Batches
 from wcodec.evaluation.keras_backend import read_values
-from wcodec.evaluation.metrics import Outputs, Truth, hits_and_loss
-from wcodec.evaluation.output_kinds import OutputKind
 from wcodec.model import FloatWeights, StepWeights, TunedTensor
 from wcodec.training.flat_adam import Float32
 from wcodec.training.qat_state import QatState, assign_rounded
+from wcodec.training.validation import OutputScore, ValidationSet
 
 if TYPE_CHECKING:
     from keras import Layer, Model
@@ -49,39 +47,24 @@ class QuantizedTensor:
 
 
 @dataclass(frozen=True)
-class OutputScore:
-    """The score of one labelled output.
-
-    accuracy: percent; None if the labels are values (regression).
-    loss:     cross-entropy in nats, or the mean squared error.
-    """
-
-    accuracy: float | None
-    loss: float
-
-
-@dataclass(frozen=True)
 class Candidate:
     """All weights that training changed, and the scores of the network on held-out examples.
 
     others: weights that are not rounded to levels, each with its position in `model.weights`.
     bytes:  the estimated size of the weights.
     scores: one for each output that has labels.
+    is_predicted: whether its outputs, compared with the original's, predict that it is within the budget, see `Lost`.
     """
 
     rounded: tuple[QuantizedTensor, ...]
     others: tuple[tuple[int, Float32], ...]
     bytes: int
     scores: tuple[OutputScore, ...]
+    is_predicted: bool = False
 
 
 def snapshot_and_score(
-    state: QatState,
-    normalizing: Batches | None,
-    held_out: Examples,
-    kinds: tuple[OutputKind, ...],
-    *,
-    averaged: bool = False,
+    state: QatState, normalizing: Batches | None, validation: ValidationSet, *, averaged: bool = False
 ) -> Candidate:
     """The current network and its scores. The rounded weights are assigned to the network.
 
@@ -99,22 +82,8 @@ def snapshot_and_score(
         levels = np.rint(read_values(layer.moving_mean) / np.float32(step)).astype(np.int32)
         kept.append(QuantizedTensor(places[id(layer.moving_mean)], levels, step))
         others.append((places[id(layer.moving_variance)], read_values(layer.moving_variance)))
-    scores = score(state.model, held_out, kinds)
     size = sum(estimate_bytes(one.levels) for one in kept) + sum(values.size for _, values in others)
-    return Candidate(tuple(kept), tuple(others), size, scores)
-
-
-def score(model: Model, examples: Examples, kinds: tuple[OutputKind, ...]) -> tuple[OutputScore, ...]:
-    """The scores of the outputs that have labels. The loss is infinite if an output contains a NaN or an infinity."""
-    found = zip(compute_outputs(model, examples), kinds, strict=True)
-    return tuple(_score_output(output, kind, kind.truth) for output, kind in found if kind.truth is not None)
-
-
-def _score_output(output: Outputs, kind: OutputKind, truth: Truth) -> OutputScore:
-    if not np.isfinite(output).all():
-        return OutputScore(None if kind.values else 0.0, float("inf"))
-    hits, loss = hits_and_loss(output, truth, slice(None), probabilities=kind.probabilities)
-    return OutputScore(None if hits is None else 100 * hits, loss)
+    return Candidate(tuple(kept), tuple(others), size, validation.score(state.model))
 
 
 def assign_weights(model: Model, net: Candidate) -> None:

@@ -15,7 +15,7 @@ from wcodec.files import PRIVATE, whole_file
 from wcodec.structure.training_state import open_state
 
 State = TypeVar("State")
-VERSION: Final = 6
+VERSION: Final = 7
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _unpack(kind: object, value: object, arrays: dict[str, Array]) -> object:
     if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
         return kind(**{one.name: _unpack(hints[one.name], value[one.name], arrays) for one in fields(kind)})
-    if kind not in (int, float) or not isinstance(value, int | float):
+    if kind not in (bool, int, float) or not isinstance(value, int | float):
         raise TypeError(kind)
     return kind(value)
 

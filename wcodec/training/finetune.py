@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wcodec.calibration.file_size_estimate import FileSize
+from wcodec.calibration.quality import Z
 from wcodec.calibration.quantizable_weights import estimate_bytes
 from wcodec.calibration.request import LearningRequest, OpenedSession, name_data, open_session
 from wcodec.calibration.time_limit import Deadline
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
-from wcodec.evaluation.examples import Batches, Examples
+from wcodec.evaluation.examples import MAX_HELD_OUT, MAX_LABELLED, Batches, Examples
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
-from wcodec.evaluation.metrics import Outputs
-from wcodec.evaluation.model_loader import model_outputs, predicted_tasks
 from wcodec.evaluation.moved_images import augment_images, change_slightly
-from wcodec.evaluation.output_kinds import OutputKind, output_kinds
 from wcodec.evaluation.runner import is_runner
 from wcodec.evaluation.stored_weights import refuse_infinite_weights
 from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
-from wcodec.training.candidate import Candidate, assign_weights, score, tuned_weights
+from wcodec.training.candidate import Candidate, assign_weights, tuned_weights
 from wcodec.training.epoch import TrainingData, limit_by_time
 from wcodec.training.initialization import (
     initialize_from_calibration,
@@ -37,11 +35,11 @@ from wcodec.training.initialization import (
     round_without_labels,
     train_without_labels,
 )
-from wcodec.training.lambda_control import ValidationSet
 from wcodec.training.losses import build_targets
 from wcodec.training.qat_state import build_qat_state
 from wcodec.training.training_loop import TrainingLoop, TrainingState, finetune, start
 from wcodec.training.unit_sorting import sort_units
+from wcodec.training.validation import ValidationSet, label_outputs
 
 if TYPE_CHECKING:
     from keras import Model
@@ -70,14 +68,16 @@ class FinetuneResult:
     finished: bool = True
 
 
-def open_labelled(source: Path, request: LearningRequest, log: Log = lambda _: None) -> OpenedSession:
+def open_labelled(
+    source: Path, request: LearningRequest, log: Log = lambda _: None, most: int = MAX_HELD_OUT
+) -> OpenedSession:
     """Open the network with its data, see `open_session`.
 
     Raises: RecipeError if labels, examples or epochs are missing, or if the model is not a Keras model.
     """
     if request.epochs < 1:
         raise RecipeError(f"--finetune: expected 1 epoch or more, got {request.epochs}")
-    opened = open_session(source, request, log)
+    opened = open_session(source, request, log, most)
     if is_runner(opened.model):
         raise RecipeError(f"--finetune: expected a Keras model to train, got {opened.model.name}; --data calibrates it")
     refuse_infinite_weights(opened.model, source.name)
@@ -98,9 +98,9 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if no network within the budget is found.
     """
     started = time.monotonic()
-    opened = open_labelled(source, request, log)
+    opened = open_labelled(source, request, log, MAX_LABELLED)
     model, measured = opened.model, time.monotonic()
-    validation = prepare_validation(model, opened.held_out)
+    validation = ValidationSet.of(model, opened.held_out)
     pace = (time.monotonic() - measured) / opened.held_out.count
     opened = replace(opened, learning=limit_by_time(opened.learning, pace, started + request.seconds, log))
     budget = request.budget.complete(validation.kinds)
@@ -132,7 +132,10 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     if not candidates:
         if state:
             state.unlink(missing_ok=True)
-        raise BudgetError(f"{source.name}: expected {request.budget}, found no such network by training")
+        raise BudgetError(
+            f"{source.name}: expected {request.budget}, found no such network by training, counting {Z:.2f} standard "
+            f"errors of {opened.held_out.count:,} held-out examples"
+        )
     return FinetuneResult(opened, validation, candidates, finished)
 
 
@@ -165,25 +168,12 @@ def prepare_training(model: Model, examples: Examples, seed: int, *, augmented: 
     if augmented:
         examples, versions = augment_images(examples, seed)
     answers = compute_outputs(model, examples)
-    kinds = _find_kinds(model, examples, answers)
+    kinds = label_outputs(model, examples, answers)
     rows = np.linspace(0, count - 1, min(NORMALIZING, count)).round().astype(np.intp)
     parts: Batches = [
         tuple(array[part] for array in examples.inputs) for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
     return TrainingData(examples, build_targets(answers, kinds), parts, seed, versions)
-
-
-def prepare_validation(model: Model, held_out: Examples) -> ValidationSet:
-    """The held-out examples, with the scores of the network as it is."""
-    kinds = _find_kinds(model, held_out, compute_outputs(model, held_out))
-    return ValidationSet(held_out, kinds, score(model, held_out, kinds))
-
-
-def _find_kinds(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
-    if not examples.is_labelled:
-        raise RecipeError(f"{model.name}: expected labels to train and to judge by, got none")
-    names, tasks = [each[0] for each in model_outputs(model)], predicted_tasks(model)
-    return output_kinds(outputs, examples.labels, examples.count, names=names, tasks=tasks)
 
 
 def weights_to_code(found: FinetuneResult) -> Iterator[Mapping[str, TunedTensor]]:
@@ -207,24 +197,26 @@ def _sort_candidate(found: FinetuneResult, candidate: Candidate) -> Candidate:
         return candidate
     with keep_weights(found.opened.model):
         assign_weights(found.opened.model, replace(candidate, rounded=rounded))
-        scores = score(found.opened.model, found.opened.held_out, found.validation.kinds)
-    sorted_net = Candidate(rounded, candidate.others, size, scores)
+        scores = found.validation.score(found.opened.model)
+    sorted_net = replace(candidate, rounded=rounded, bytes=size, scores=scores)
     # The order of sums may change the prediction of an example.
     return sorted_net if found.validation.allows(sorted_net, found.opened.request.budget) else candidate
 
 
-def measure_file(found: FinetuneResult, coded: Path, log: Log = lambda _: None) -> Evaluation:
+def measure_file(
+    found: FinetuneResult, coded: Path, log: Log = lambda _: None, *, is_predicted: bool = False
+) -> Evaluation:
     """Measure what the finished .wcz loses on the held-out examples.
 
+    is_predicted: see `Candidate`.
     log: called with the loss on slightly changed copies of them, which shows whether the network was trained on them.
     Raises: BudgetError if the loss exceeds the budget.
     """
     request = found.opened.request
     restored = request.load(coded)
-    scores = score(restored, found.opened.held_out, found.validation.kinds)
-    held = Candidate((), (), 0, scores)
+    held = Candidate((), (), 0, found.validation.score(restored), is_predicted)
     if not found.validation.allows(held, replace(request.budget, bytes=None)):
-        lost = ", ".join(f"{each.lost:.2f}" for each in found.validation.losses(held, request.budget))
+        lost = ", ".join(map(str, found.validation.losses(held, request.budget)))
         raise BudgetError(f"{coded.name}: expected {replace(request.budget, bytes=None)}, got {lost}")
     measured = evaluate(restored, found.opened.held_out, found.opened.model)
     if request.validation is None and measured.accuracy_drop is not None:
@@ -279,13 +271,17 @@ class _EpochLog:
         score = ", ".join(
             f"loss {after.loss:.4g} (before {before.loss:.4g})"
             if after.accuracy is None or before.accuracy is None
-            else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f})"
+            else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f}, standard error "
+            f"{after.drop_error:.2f})"
             for before, after in zip(self.validation.scores, candidate.scores, strict=True)
         )
         table = self.opened.table
         size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
-        limit = self.validation.find_broken(candidate, self.opened.request.budget)
-        score += f", not in the budget ({limit})" if limit else ""
+        budget = self.opened.request.budget
+        if limit := self.validation.find_broken(candidate, budget):
+            doubtful = all(each.lost <= each.bound for each in self.validation.losses(candidate, budget))
+            chance = f", counting {Z:.2f} standard errors" if limit != "size" and doubtful else ""
+            score += f", not in the budget ({limit}{chance})"
         best = f"; best {self.size.like(now.best[0].bytes):,} bytes" if now.best else ""
         if loss is None:
             return f"rounded without labels: about {size:,} bytes, {score}{best}"

@@ -21,11 +21,11 @@ from wcodec.container.dtypes import round_step
 from wcodec.errors import BudgetError
 from wcodec.evaluation.examples import hold_out
 from wcodec.evaluation.keras_backend import keep_weights, read_values
-from wcodec.training.candidate import Candidate, QuantizedTensor, assign_weights, score, snapshot_and_score
+from wcodec.training.candidate import Candidate, QuantizedTensor, assign_weights, snapshot_and_score
 from wcodec.training.distillation import distill
 from wcodec.training.epoch import TrainingData
-from wcodec.training.lambda_control import ValidationSet
 from wcodec.training.qat_state import QatState, initialize
+from wcodec.training.validation import ValidationSet
 
 if TYPE_CHECKING:
     from keras import Model
@@ -70,6 +70,7 @@ def round_without_labels(
         for bound, least in ((budget.drop, SMALL), (budget.loss, SMALL_RISE))
     )
     wanted = AccuracyBudget(drop=drop, bytes=budget.bytes, loss=loss).for_session(session)
+    safe = budget.of_outputs()
     tried: list[CalibrationResult] = []
     try:
         best = search_steps(
@@ -88,7 +89,7 @@ def round_without_labels(
     nets: list[Candidate] = []
     for one in (best, *sorted(tried, key=lambda one: one.bytes)):
         if one.bytes >= best.bytes:
-            nets.append(score_calibration(opened.model, one, validation))
+            nets.append(score_calibration(opened.model, one, validation, safe))
             if validation.allows(nets[-1], budget):
                 return tuple(nets), one
     return tuple(nets), best
@@ -115,7 +116,7 @@ def train_without_labels(
     left = None if math.isinf(seconds) else deadline.seconds_left()
     steps = min(STEPS, planned_steps(session))
     found = quantize_vectors(session, distill(session, first, wanted, steps=steps, seconds=left, seed=seed), wanted)
-    net = score_calibration(opened.model, found, validation)
+    net = score_calibration(opened.model, found, validation, wanted)
     return (net,) if validation.allows(net, budget) else ()
 
 
@@ -137,18 +138,23 @@ def round_plainly(
     before, nets = state.model.get_weights(), []
     for fine in deadline.within(PLAIN):
         initialize(state, fine)
-        nets.append(snapshot_and_score(state, training.normalizing, validation.held_out, validation.kinds))
+        nets.append(snapshot_and_score(state, training.normalizing, validation))
         state.model.set_weights(before)
     return tuple(nets)
 
 
-def score_calibration(model: Model, found: CalibrationResult, validation: ValidationSet) -> Candidate:
-    """A calibration result, scored by the labels. The network keeps its weights."""
+def score_calibration(
+    model: Model, found: CalibrationResult, validation: ValidationSet, safe: AccuracyBudget
+) -> Candidate:
+    """A calibration result, scored by the labels. The network keeps its weights.
+
+    safe: the budget with the margin of predictions.
+    """
     rounded = tuple(QuantizedTensor(one.index, one.levels, one.step) for one in found.rounded if one.step)
-    one = Candidate(rounded, found.statistics, found.bytes, ())
+    one = Candidate(rounded, found.statistics, found.bytes, (), not safe.is_open and safe.allows(found))
     with keep_weights(model):
         assign_weights(model, one)
-        return replace(one, scores=score(model, validation.held_out, validation.kinds))
+        return replace(one, scores=validation.score(model))
 
 
 def initialize_from_rounding(

@@ -13,10 +13,8 @@ from typing import Final
 import numpy as np
 
 from wcodec.calibration.budget import AccuracyBudget
-from wcodec.evaluation.examples import Examples
-from wcodec.evaluation.output_kinds import OutputKind
-from wcodec.evaluation.output_scores import percent_rise
-from wcodec.training.candidate import Candidate, OutputScore
+from wcodec.training.candidate import Candidate
+from wcodec.training.validation import Lost, ValidationSet
 
 
 @dataclass(frozen=True)
@@ -53,62 +51,6 @@ class LambdaConfig:
 CONFIG: Final = LambdaConfig()
 
 
-@dataclass(frozen=True)
-class Lost:
-    """What one output loses, compared with one bound of the budget.
-
-    lost:   points of accuracy, or percent of the loss.
-    errors: the error rate of the original network in the same unit.
-    limit:  the option of the command line that sets the bound.
-    """
-
-    lost: float
-    bound: float
-    errors: float
-    limit: str = "max-drop"
-
-
-@dataclass(frozen=True)
-class ValidationSet:
-    """Held-out examples with labels.
-
-    kinds:  of the outputs.
-    scores: of the original network's labelled outputs.
-    """
-
-    held_out: Examples
-    kinds: tuple[OutputKind, ...]
-    scores: tuple[OutputScore, ...]
-
-    def drop(self, one: Candidate) -> float:
-        """Points of accuracy that the worst output loses. If all outputs predict values: the percentage by which the
-        loss rises.
-        """
-        pairs = list(zip(self.scores, one.scores, strict=True))
-        drops = [a.accuracy - b.accuracy for a, b in pairs if a.accuracy is not None and b.accuracy is not None]
-        return max(drops or [percent_rise(b.loss, a.loss) for a, b in pairs])
-
-    def losses(self, one: Candidate, budget: AccuracyBudget) -> list[Lost]:
-        """What each output loses, for each bound on accuracy and on loss."""
-        found = []
-        for before, now in zip(self.scores, one.scores, strict=True):
-            if budget.drop is not None and before.accuracy is not None and now.accuracy is not None:
-                found.append(Lost(before.accuracy - now.accuracy, budget.drop, 100 - before.accuracy))
-            if budget.loss is not None:
-                found.append(Lost(percent_rise(now.loss, before.loss), budget.loss, 100.0, "max-loss"))
-        return found
-
-    def allows(self, one: Candidate, budget: AccuracyBudget) -> bool:
-        """Whether all bounds hold."""
-        return not self.find_broken(one, budget)
-
-    def find_broken(self, one: Candidate, budget: AccuracyBudget) -> str:
-        """The option that sets the first bound that does not hold; "" if all hold."""
-        if budget.bytes is not None and not one.bytes <= budget.bytes:
-            return "size"
-        return next((each.limit for each in self.losses(one, budget) if not each.lost <= each.bound), "")
-
-
 def initial_lambda(size: int) -> float:
     """The price of a bit in the first epoch, in the loss of one example. size: bytes of the weights."""
     return CONFIG.initial_rate / (8 * max(size, 1))
@@ -119,7 +61,7 @@ def is_infeasible(one: Candidate, validation: ValidationSet, budget: AccuracyBud
     losses = validation.losses(one, budget)
     if budget.bytes is not None or not losses:
         return not validation.allows(one, budget)
-    return any(each.lost > each.bound + CONFIG.lr_noise_share * each.errors * factor for each in losses)
+    return any(each.value > each.bound + CONFIG.lr_noise_share * each.errors * factor for each in losses)
 
 
 def next_lambda(
@@ -149,6 +91,6 @@ def next_lambda(
 
 def _count_doublings(one: Lost, factor: float, halvings: float) -> float:
     """The number of doublings of lambda. halvings: of the bytes in this epoch."""
-    room = CONFIG.aim * one.bound + CONFIG.lr_noise_share * one.errors * factor**2 - one.lost
+    room = CONFIG.aim * one.bound + CONFIG.lr_noise_share * one.errors * factor**2 - one.value
     room *= float(np.clip(1 - halvings / CONFIG.max_shrink_rate, 0.0, 1.0)) if room > 0 else CONFIG.overshoot_penalty
     return room / max(one.bound, CONFIG.slope * one.errors, 0.05)

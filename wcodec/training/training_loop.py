@@ -16,9 +16,10 @@ from wcodec.calibration.time_limit import OutOfTimeError
 from wcodec.training.candidate import Candidate, get_statistics, set_statistics, snapshot_and_score
 from wcodec.training.epoch import LAST, LIVE, Epoch, TrainingData, train_epoch
 from wcodec.training.flat_adam import Float32
-from wcodec.training.lambda_control import ValidationSet, initial_lambda, is_infeasible, next_lambda
+from wcodec.training.lambda_control import initial_lambda, is_infeasible, next_lambda
 from wcodec.training.qat_state import QatState
 from wcodec.training.uniform_group import Snapshot
+from wcodec.training.validation import ValidationSet
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,7 @@ class TrainingLoop:
     def score(self, *, statistics: bool, averaged: bool) -> Candidate:
         """The current network and its scores. statistics: compute those of BatchNormalization again."""
         batches = self.data.normalizing if statistics else None
-        return snapshot_and_score(
-            self.state, batches, self.validation.held_out, self.validation.kinds, averaged=averaged
-        )
+        return snapshot_and_score(self.state, batches, self.validation, averaged=averaged)
 
     def point(self, lambda_: float, size: int) -> ResumePoint:
         """The current point of the training."""
@@ -122,10 +121,10 @@ class TrainingLoop:
 
 
 def start(loop: TrainingLoop, candidates: tuple[Candidate, ...]) -> TrainingState:
-    """The state before the first epoch. candidates: networks found without training."""
+    """The state before the first epoch. candidates: networks found without training; training starts from the last."""
     one = loop.score(statistics=True, averaged=False)
     point = loop.point(initial_lambda(one.bytes), one.bytes)
-    feasible = point if loop.validation.allows(one, loop.budget) else None
+    feasible = point if any(loop.validation.allows(each, loop.budget) for each in (one, *candidates[-1:])) else None
     return TrainingState(0, 0.0, one.bytes, point, loop.best((*candidates, one)), last_feasible=feasible)
 
 

@@ -18,13 +18,7 @@ from wcodec.planning.patterns import options_by_tensor
 from wcodec.planning.recipe import Recipe
 from wcodec.training import checkpoint
 from wcodec.training.epoch import limit_by_time
-from wcodec.training.finetune import (
-    FinetuneResult,
-    open_labelled,
-    prepare_training,
-    prepare_validation,
-    settings_of,
-)
+from wcodec.training.finetune import FinetuneResult, open_labelled, prepare_training, settings_of
 from wcodec.training.methods.registry import (
     PAPERS,
     Amounts,
@@ -36,6 +30,7 @@ from wcodec.training.methods.registry import (
 )
 from wcodec.training.methods.trainer import GRACE, MethodState
 from wcodec.training.methods.weight_groups import make_groups
+from wcodec.training.validation import ValidationSet
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def train_by(
     with open_model(source) as file:
         options = {name: options for name, (options, _) in options_by_tensor(file.tensors, recipe).items()}
     opened, trains = _limit_to_time(opened, request.seconds, (started, processor), log)
-    validation = prepare_validation(opened.model, opened.held_out)
+    validation = ValidationSet.of(opened.model, opened.held_out)
     data = prepare_training(opened.model, opened.learning, request.seed, augmented=request.augment is not None)
 
     def report(name: str, epoch: int, loss: float) -> None:
