@@ -95,6 +95,7 @@ framework-bench: $(VENV)/installed-dev
 
 budget-bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/budgets.py --fashion $(FASHION) --zoo out/zoo --out benchmarks/results/budgets.md
+	$(BIN)/python benchmarks/time_limits.py --data $(FASHION) --zoo out/zoo --out benchmarks/results/time_limits.md
 
 calibration-bench: $(VENV)/installed-dev
 	test -e out/zoo/vit.keras || $(BIN)/python benchmarks/zoo.py --data $(FASHION) --epochs 4 --out out/zoo $(KINDS)
