@@ -45,18 +45,35 @@ def curve(rows: list[Row], loss: str, wanted: str) -> list[Point]:
 
 
 def beside(page: str, loss: str, plain: str, informed: str) -> Iterator[str]:
-    """A table: every other coder of a page, and what wcodec takes for as little loss."""
+    """Who takes fewer bytes, and a table: every other coder of a page, and what wcodec takes for as little loss."""
     rows = [row for row in tables(page) if "coder" in row]
-    without, with_inputs = (curve(rows, loss, wanted) for wanted in (plain, informed))
+    others = [row for row in rows if not row["coder"].startswith("wcodec")]
+    curves = {"weights alone": curve(rows, loss, plain), "with inputs": curve(rows, loss, informed)}
+    sizes = {how: [bytes_at(float(row[loss]), one) for row in others] for how, one in curves.items()}
+    for how, found in sizes.items():
+        yield summarise(how, others, found)
+    yield ""
     yield f"| coder | bytes | {loss} | wcodec, weights alone | wcodec, with inputs |"
     yield "|---|--:|--:|--:|--:|"
-    for row in rows:
-        if not row["coder"].startswith("wcodec"):
-            cells = []
-            for one in (without, with_inputs):
-                found = bytes_at(float(row[loss]), one)
-                cells.append(f"{found:,.0f} ({found / number(row['bytes']) - 1:+.0%})" if found else "-")
-            yield f"| {row['coder']} | {row['bytes']} | {row[loss]} | {' | '.join(cells)} |"
+    for row, *both in zip(others, *sizes.values(), strict=True):
+        cells = [f"{one:,.0f} ({one / number(row['bytes']) - 1:+.0%})" if one else "-" for one in both]
+        yield f"| {row['coder']} | {row['bytes']} | {row[loss]} | {' | '.join(cells)} |"
+
+
+def summarise(how: str, others: list[Row], sizes: list[float | None]) -> str:
+    """A sentence: beside how many files wcodec's are smaller, and beside which they are larger."""
+    changes = {
+        row["coder"]: size / number(row["bytes"]) - 1
+        for row, size in zip(others, sizes, strict=True)
+        if size is not None
+    }
+    smaller = [change for change in changes.values() if change < 0]
+    larger = [f"{name} ({change:+.0%})" for name, change in changes.items() if change >= 0]
+    by = f", by {-max(smaller):.0%} to {-min(smaller):.0%}" if smaller else ""
+    return (
+        f"- wcodec, {how}: smaller at equal loss than {len(smaller)} of {len(changes)} files{by}; "
+        f"larger than {', '.join(larger) if larger else 'none'}."
+    )
 
 
 def page() -> Iterator[str]:

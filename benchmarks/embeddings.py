@@ -33,6 +33,8 @@ import wcodec
 from wcodec.modelfiles import open_model
 
 WCODEC = (
+    "--max-error 1e-5",
+    "--max-error 3e-5",
     "--preset safe",
     "--preset balanced",
     "--preset balanced --best",

@@ -114,6 +114,7 @@ def _wcodec(args: argparse.Namespace) -> Iterator[tuple[str, object]]:
     target = Path(tempfile.mkdtemp(prefix="wcodec-language-")) / "lm.wcz"
     data = f"{args.folder / 'text.npz'}:train"
     cases: list[dict[str, object]] = [
+        {"max_error": 1e-5}, {"max_error": 3e-5},
         {"preset": "safe"}, {"preset": "balanced"}, {"preset": "small"}, {"preset": "small", "effort": "best"},
         *({"target_size": size} for size in SIZES),
     ]  # fmt: skip

@@ -32,7 +32,7 @@ from wild_networks import Case
 
 import wcodec
 
-WCODEC = ({"preset": "safe"}, {}, {"preset": "small"}, {"preset": "small", "effort": "best"})
+WCODEC = ({"max_error": 1e-5}, {"preset": "safe"}, {}, {"preset": "small"}, {"preset": "small", "effort": "best"})
 LIMIT = 2000
 """Inputs that calibration gets."""
 HEAD = (
