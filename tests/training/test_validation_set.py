@@ -38,7 +38,8 @@ def test_a_difference_has_the_standard_error_of_the_examples_that_changed() -> N
     losses[:50] += 0.02
     found = ExampleScores(now, losses).compare(before)
     assert (found.accuracy, found.loss) == pytest.approx((96.0, 0.51))
-    assert found.drop_error == pytest.approx(100 * (0.04 * 0.96 / 100) ** 0.5)
+    assert found.drop_error == pytest.approx(100 * ((0.04 * 0.96 + 1 / 100) / 100) ** 0.5)
+    assert before.compare(before).drop_error == pytest.approx(1.0), "none of 100 changed, and one more might"
     assert found.rise_error == pytest.approx(100 * 0.01 / 0.5 / 10)
     assert ExampleScores(None, losses).compare(ExampleScores(None, before.losses)).drop_error == 0.0
     broken = ExampleScores(hits, np.full(100, np.nan)).compare(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +54,11 @@ SURE: Final = 0.6
 """Training without labels is tried too if the result has more than this fraction of the bytes of plain rounding."""
 ROUNDING: Final = 0.3
 """The fraction of the time for the rounding from which training starts."""
+MADE_WITHOUT_LABELS: Final = (
+    "no network that was trained with labels is within the budget and smaller, so the file is made without them. More "
+    "epochs, more held-out examples (--validation) or a larger budget may change that; without --finetune the same "
+    "command judges by the outputs, and its file may be smaller"
+)
 
 Log = Callable[[str], None]
 
@@ -126,9 +131,12 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     loop = TrainingLoop(qat, data, validation, request.budget, request.epochs, report, started + request.seconds)
     before = before or _start(opened, loop, lambda *state: log(epoch_log.describe(*state)))
     candidates, finished = finetune(loop, before)
+    unlabelled = before.best if before.epochs == 0 else ()
     if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
         more = train_without_labels(opened, validation, request.budget, loop.deadline - time.monotonic())
-        candidates = loop.best((*more, *candidates))
+        candidates, unlabelled = loop.best((*more, *candidates)), (*unlabelled, *more)
+    if candidates and any(candidates[0] is one for one in unlabelled):
+        log(MADE_WITHOUT_LABELS)
     if not candidates:
         if state:
             state.unlink(missing_ok=True)
@@ -260,11 +268,12 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
 
 @dataclass(frozen=True)
 class _EpochLog:
-    """Describes a training in lines of text."""
+    """Describes a training in lines of text. told: bytes of a file by their estimate, as a line of it said."""
 
     opened: OpenedSession
     validation: ValidationSet
     size: FileSize
+    told: dict[int, int] = field(default_factory=dict)
 
     def describe(self, now: TrainingState, candidate: Candidate, loss: float | None) -> str:
         """A line about one network. loss: of the epoch; None before the first epoch."""
@@ -277,13 +286,15 @@ class _EpochLog:
         )
         table = self.opened.table
         size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
+        self.told[candidate.bytes] = size
         budget = self.opened.request.budget
         if limit := self.validation.find_broken(candidate, budget):
             doubtful = all(each.lost <= each.bound for each in self.validation.losses(candidate, budget))
             chance = f", counting {Z:.2f} standard errors" if limit != "size" and doubtful else ""
             score += f", not in the budget ({limit}{chance})"
-        best = f"; best {self.size.like(now.best[0].bytes):,} bytes" if now.best else ""
+        best = now.best[0].bytes if now.best else None
+        smallest = "" if best is None else f"; best {self.told.get(best) or self.size.like(best):,} bytes"
         if loss is None:
-            return f"rounded without labels: about {size:,} bytes, {score}{best}"
+            return f"rounded without labels: about {size:,} bytes, {score}{smallest}"
         epoch = f"epoch {now.epochs} of {self.opened.request.epochs}"
-        return f"{epoch}: about {size:,} bytes, {score}, loss in training {loss:.4f}{best}"
+        return f"{epoch}: about {size:,} bytes, {score}, loss in training {loss:.4f}{smallest}"

@@ -40,7 +40,7 @@ class OutputScore:
 
     accuracy:   percent; None if the labels are values (regression).
     loss:       cross-entropy in nats, or the mean squared error.
-    drop_error: the standard error of the difference from the original's accuracy, in points.
+    drop_error: the standard error of the difference from the original's accuracy, in points; not 0 if none changed.
     rise_error: the standard error of the difference from the original's loss, in percent of that loss.
     """
 
@@ -72,13 +72,16 @@ class ExampleScores:
         relative = 100 * rise_error / before if before > 0 else 0.0
         if self.hits is None or original.hits is None:
             return OutputScore(None, float(self.losses.mean()), 0.0, relative)
-        drop_error = 100 * _standard_error(self.hits - original.hits)
+        drop_error = 100 * _standard_error(self.hits - original.hits, least=1.0)
         return OutputScore(100 * float(self.hits.mean()), float(self.losses.mean()), drop_error, relative)
 
 
-def _standard_error(differences: Outputs) -> float:
-    """The standard error of the mean of values of independent examples."""
-    return float(differences.std() / np.sqrt(differences.size))
+def _standard_error(differences: Outputs, least: float = 0.0) -> float:
+    """The standard error of the mean of values of independent examples.
+
+    least: the size of a difference that one more example may have: none among n says little where n is small.
+    """
+    return float(np.sqrt(differences.var() + least**2 / differences.size) / np.sqrt(differences.size))
 
 
 @dataclass(frozen=True)
