@@ -80,9 +80,9 @@ def test_a_file_that_fails_does_not_stop_the_files_after_it(wcodec: Run, model: 
     ("typed", "message"),
     [
         ("encod m.h5", "expected a verb or a file, got 'encod'; did you mean encode?"),
-        ("encode m.h5 --sparsty 0.5", "unrecognized arguments: --sparsty; did you mean --sparsity? 0.5"),
+        ("encode m.h5 --sparsty 0.5", "unrecognized arguments: --sparsty 0.5; did you mean --sparsity?"),
         ("encode m.h5 --per-chanel", "--per-chanel; did you mean --per-channel?"),
-        ("decode m.wcz --tensors x", "--tensors; did you mean --tensor?"),
+        ("decode m.wcz --tensors x", "--tensors x; did you mean --tensor?"),
         ("encode m.h5 --preset smal", "choose from"),
     ],
 )

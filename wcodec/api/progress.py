@@ -46,7 +46,7 @@ def make_listeners(progress: bool | Callable[[ProgressEvent], object]) -> Listen
 
     def search(point: SearchProgress) -> None:
         done = "" if point.done is None else f" {100 * point.done:.0f} %"
-        text = f"{point.doing}{done}: about {point.bytes:,} bytes, {point.kl:.4f} nats"
+        text = f"{point.doing}{done}: about {point.bytes:,} bytes, {point.divergence}"
         tell(ProgressEvent(text, search=point))
 
     def tensor(facts: TensorSpec) -> None:

@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from wcodec.calibration.budget import SAFETY, AccuracyBudget, Scored
-from wcodec.calibration.quality import SPREAD, Quality
+from wcodec.calibration.quality import SPREAD, Quality, describe_divergence
 from wcodec.evaluation.metrics import POINTS
 
 
@@ -22,7 +22,7 @@ class SearchProgress:
     doing:      "rounding", "sharing", "training" or "searching".
     done:       the fraction that is done, 0..1; None if it is unknown.
     bytes:      of the weights, estimated.
-    divergence: in nats; during training it is larger than at the end.
+    kl:         the divergence in nats; during training it is larger than at the end.
     allowed:    whether it is within the budget.
     values:     whether all outputs predict values: then the divergence is squared error / variance.
     limit:      the option whose bound does not hold: "max-drop", "size", ..., see `describe_limit`; "" if it is
@@ -58,6 +58,11 @@ class SearchProgress:
     def drop(self) -> float:
         """The points of accuracy that are predicted."""
         return 100 * POINTS * self.kl if self.predicted is None else self.predicted
+
+    @property
+    def divergence(self) -> str:
+        """See `describe_divergence`."""
+        return describe_divergence(self.kl, self.values)
 
     @property
     def prediction(self) -> str:

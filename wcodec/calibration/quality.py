@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MIN_CHANGED: Final = 20
 """The smallest number of changed predictions from which the lost accuracy is estimated."""
+SMALL: Final = 0.001
+"""Fewer nats are printed with an exponent."""
 LEAST_COST: Final = 0.02
 """The smallest cost of a changed prediction, in accuracy. If the original's classes are equally likely, as those of a
 network that is not trained, its probabilities count every change as free, and all predictions might change."""
@@ -80,7 +82,9 @@ class Quality:
 
 def describe_divergence(kl: float, values: bool) -> str:
     """A divergence in words."""
-    return f"output error {kl:.2e}" if values else f"{kl:.4f} nats"
+    if values:
+        return f"output error {kl:.2e}"
+    return f"{kl:.1e} nats" if 0.0 < kl < SMALL else f"{kl:.4f} nats"
 
 
 def measure_quality(session: CalibrationSession, model: Network | None = None) -> Quality:

@@ -80,5 +80,5 @@ def with_default(action: argparse.Action) -> str | None:
 def describe_unknown(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
     """A message about unknown options, with a similar option of this or another verb."""
     known = [flag for action in parser._actions for flag in action.option_strings]
-    said = [f"{word}{suggest(word.partition('=')[0], known) if word.startswith('-') else ''}" for word in words]
-    return f"unrecognized arguments: {' '.join(said)}"
+    near = [suggest(word.partition("=")[0], known) for word in words if word.startswith("-")]
+    return f"unrecognized arguments: {' '.join(words)}{''.join(near)}"

@@ -87,8 +87,7 @@ def _print_lines() -> Callable[[SearchProgress], None]:
             if now.done is not None:
                 last[0] = time.monotonic()
             done = "" if now.done is None else f" {100 * now.done:.0f} %"
-            moved = f"{now.kl:.4f} nats, {now.prediction}"
-            moved = f"output error {now.kl:.2e}" if now.values else moved
+            moved = now.divergence if now.values else f"{now.divergence}, {now.prediction}"
             budget = "" if now.allowed else f", not in the budget ({now.limit or 'see its bounds'})"
             stdio.write_note(f"{now.doing}{done}: about {now.bytes:,} bytes, {moved}{budget}")
 

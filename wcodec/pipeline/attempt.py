@@ -26,6 +26,11 @@ PRUNED_NOTE: Final = (
     "weights were pruned without retraining, which may cost accuracy: 'wcodec evaluate' measures it, --data D with "
     "--finetune E retrains"
 )
+LARGE_ERROR: Final = 0.1
+LARGE_NOTE: Final = (
+    f"a relative error above {LARGE_ERROR:g} costs most networks accuracy: 'wcodec evaluate' measures it, and --data D "
+    "loses less at the same size"
+)
 LOST_CHANGE: Final = 0.1
 """The fraction of the squared difference from a base whose loss the user is told."""
 
@@ -142,18 +147,20 @@ def write_container(job: Encoding, target: Path) -> Attempt:
         needed = job.base.digest if job.base else None
         length = writer.finish(model.kind, model.tensors, model.skeleton, model.source_bytes, error, needed)
     encoded_as = Encoded(
-        length, error, model.dropped, _list_notes(job) + _note_lost_change(changed), plans=tuple(job.plans)
+        length, error, model.dropped, _list_notes(job, error) + _note_lost_change(changed), plans=tuple(job.plans)
     )
     return Attempt(encoded_as, nbytes, [pair[0] for pair in sums], energy)
 
 
-def _list_notes(job: Encoding) -> tuple[str, ...]:
-    """Notes for the user about properties of weights that were not trained for this recipe."""
+def _list_notes(job: Encoding, error: float) -> tuple[str, ...]:
+    """Notes for the user about properties of weights that were not trained for this recipe. error: relative."""
     if job.tuned:
         return ()
     gentle = job.model.predicts_values and any(isinstance(plan, UniformPlan) for plan in job.plans)
     pruned = any(not isinstance(plan, ExactPlan) and plan.prune for plan in job.plans)
-    return (*((VALUES_NOTE,) if gentle else ()), *((PRUNED_NOTE,) if pruned else ()))
+    large = not pruned and error > LARGE_ERROR
+    notes = {VALUES_NOTE: gentle, PRUNED_NOTE: pruned, LARGE_NOTE: large}
+    return tuple(note for note, holds in notes.items() if holds)
 
 
 def _note_lost_change(changed: Sequence[tuple[float, float]]) -> tuple[str, ...]:

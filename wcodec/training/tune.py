@@ -100,7 +100,7 @@ def _describe(run: TuningRun, found: CalibrationResult) -> Iterator[str]:
     if not quality.values:
         words.append(say_drop(quality))
     if quality.loss_rise is not None and (quality.values or run.opened.request.budget.loss is not None):
-        words.append(f"loss {quality.loss_rise:+.2f} %")
+        words.append(f"loss {quality.loss_rise:+.2f} % on held-out examples")
     yield ", ".join(words)
     if unnamed := [one.path for one in found.rounded if one.index not in run.opened.table.names]:
         names = ", ".join(unnamed[:3])
