@@ -109,6 +109,29 @@ def test_dead_units_are_removed_from_the_file_without_a_change_of_the_outputs(
     np.testing.assert_allclose(after.predict(inputs, verbose=0), before.predict(inputs, verbose=0), atol=2e-5)
 
 
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_units_of_a_tensor_that_stays_as_it_is_are_not_removed(
+    small_network: tuple[Path, Path], brief: FinetuneResult, tmp_path: Path, is_fixed: bool
+) -> None:
+    tuned = dict(next(weights_to_code(brief)))
+    of_shape = {one.values.shape: name for name, one in tuned.items()}
+    first, second = (
+        of_shape[48, 24],
+        next(name for shape, name in of_shape.items() if shape[0] == 24 and len(shape) == 2),
+    )
+    tuned[first] = replace(tuned[first], values=tuned[first].values * (np.arange(24) > 8).astype(np.float32))
+    opened = brief.opened
+    if is_fixed:
+        tuned.pop(second)
+        opened = replace(opened, table=replace(opened.table, exact=(second,)))
+    target = tmp_path / "whole.wcz"
+    whole = encode(small_network[0], target, Recipe(), tuned=tuned)
+    asked = EncodeRequest(data=str(small_network[1]))
+    made = compact_trained(asked, small_network[0], target, Recipe(), replace(brief, opened=opened), tuned, whole)
+    shapes = [one.shape for one in load_model(target).get_weights()]
+    assert ((24, 3) in shapes) == (made is whole) == is_fixed
+
+
 def same(one: Candidate, other: Candidate) -> bool:
     pairs = zip(one.rounded, other.rounded, strict=True)
     return all(np.array_equal(a.levels, b.levels) and a.step == b.step for a, b in pairs)

@@ -64,7 +64,7 @@ def compact_trained(
                 small = compact(model, folds=folds)
             except UnsupportedError:
                 return whole
-            if not small.removed:
+            if not small.removed or _changes_exact(found, small):
                 continue
             plain, coded = Path(folder) / source.name, Path(folder) / f"compact-{folds}.wcz"
             shorter = _write_uncoded(found, small, plain, tuned)
@@ -129,7 +129,16 @@ def _without_dead(found: FinetuneResult, tuned: Mapping[str, TunedTensor]) -> Co
                 model.weights[index].assign(tuned[names[0]].values)
         small = compact(model)
         is_same = bool(small.removed) and _has_same_outputs(model, small.model, found.opened.held_out)
-    return small if is_same else None
+    return small if is_same and not _changes_exact(found, small) else None
+
+
+def _changes_exact(found: FinetuneResult, small: Compacted) -> bool:
+    """Whether a tensor that stays as it is (`--exclude`) would lose units, or get their constants."""
+    model, table = found.opened.model, found.opened.table
+    fixed = {index for index, names in table.names.items() if not set(table.exact).isdisjoint(names)}
+    before = {model.weights[index].path: np.asarray(model.weights[index]) for index in fixed}
+    pairs = zip(small.graph.model.weights, small.model.get_weights(), strict=True)
+    return any(one.path in before and not np.array_equal(now, before[one.path]) for one, now in pairs)
 
 
 def _can_be_compact(asked: EncodeRequest, source: Path) -> bool:

@@ -293,7 +293,7 @@ class _EpochLog:
             chance = f", counting {Z:.2f} standard errors" if limit != "size" and doubtful else ""
             score += f", not in the budget ({limit}{chance})"
         best = now.best[0].bytes if now.best else None
-        smallest = "" if best is None else f"; best {self.told.get(best) or self.size.like(best):,} bytes"
+        smallest = "" if best is None else f"; best {self.told.setdefault(best, self.size.like(best)):,} bytes"
         if loss is None:
             return f"rounded without labels: about {size:,} bytes, {score}{smallest}"
         epoch = f"epoch {now.epochs} of {self.opened.request.epochs}"
