@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ from wcodec.model import TunedTensor
 from wcodec.training import checkpoint
 from wcodec.training.candidate import Candidate, assign_weights, tuned_weights
 from wcodec.training.epoch import TrainingData, limit_by_time
+from wcodec.training.epoch_log import EpochLog
 from wcodec.training.initialization import (
     initialize_from_calibration,
     initialize_from_rounding,
@@ -113,7 +114,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     request = replace(request, budget=budget)
     opened = replace(opened, request=request)
     log(f"budget: {budget}")
-    epoch_log = _EpochLog(opened, validation, size or FileSize())
+    epoch_log = EpochLog(opened, validation, size or FileSize())
     data = prepare_training(model, opened.learning, request.seed, augmented=request.augment is not None)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
@@ -264,37 +265,3 @@ def settings_of(source: Path, request: LearningRequest, excluded: Sequence[str] 
         rescale=request.rescale,
         excluded=list(excluded),
     )
-
-
-@dataclass(frozen=True)
-class _EpochLog:
-    """Describes a training in lines of text. told: bytes of a file by their estimate, as a line of it said."""
-
-    opened: OpenedSession
-    validation: ValidationSet
-    size: FileSize
-    told: dict[int, int] = field(default_factory=dict)
-
-    def describe(self, now: TrainingState, candidate: Candidate, loss: float | None) -> str:
-        """A line about one network. loss: of the epoch; None before the first epoch."""
-        score = ", ".join(
-            f"loss {after.loss:.4g} (before {before.loss:.4g})"
-            if after.accuracy is None or before.accuracy is None
-            else f"{after.accuracy:.2f} % on the held-out examples (before {before.accuracy:.2f}, standard error "
-            f"{after.drop_error:.2f})"
-            for before, after in zip(self.validation.scores, candidate.scores, strict=True)
-        )
-        table = self.opened.table
-        size = self.size.of(candidate.bytes, lambda: table.by_name(tuned_weights(candidate)))
-        self.told[candidate.bytes] = size
-        budget = self.opened.request.budget
-        if limit := self.validation.find_broken(candidate, budget):
-            doubtful = all(each.lost <= each.bound for each in self.validation.losses(candidate, budget))
-            chance = f", counting {Z:.2f} standard errors" if limit != "size" and doubtful else ""
-            score += f", not in the budget ({limit}{chance})"
-        best = now.best[0].bytes if now.best else None
-        smallest = "" if best is None else f"; best {self.told.setdefault(best, self.size.like(best)):,} bytes"
-        if loss is None:
-            return f"rounded without labels: about {size:,} bytes, {score}{smallest}"
-        epoch = f"epoch {now.epochs} of {self.opened.request.epochs}"
-        return f"{epoch}: about {size:,} bytes, {score}, loss in training {loss:.4f}{smallest}"
