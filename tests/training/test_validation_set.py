@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tests.small_problem import make_examples
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.model_loader import load_model
 from wcodec.training.candidate import Candidate
-from wcodec.training.validation import ExampleScores, OutputScore, ValidationSet
+from wcodec.training.validation import ExampleScores, OutputScore, ValidationSet, limit_held_out
 
 
 def judge(*originals: ExampleScores) -> ValidationSet:
@@ -59,3 +63,15 @@ def test_a_budget_counts_the_standard_error_of_the_drop_and_of_the_rise() -> Non
     assert find_broken(OutputScore(99.5, 0.51, rise_error=3.0)) == "max-loss"
     assert not find_broken(OutputScore(99.5, 0.51, 0.5, 3.0), is_predicted=True)
     assert find_broken(OutputScore(98.9, 0.51, 0.5, 3.0), is_predicted=True) == "max-drop"
+
+
+def test_a_time_limit_leaves_the_least_number_of_held_out_examples(small_network: tuple[Path, Path]) -> None:
+    model, held_out, said = load_model(small_network[0]), Examples((make_examples()["x"],)), list[str]()
+    assert limit_held_out(model, held_out, 240, float("inf"), said.append) is held_out
+    assert limit_held_out(model, held_out, 240, 1e9, said.append) is held_out
+    assert limit_held_out(model, held_out, 1200, 1e-6, said.append) is held_out
+    assert said == []
+    few = limit_held_out(model, held_out, 240, 1e-6, said.append)
+    assert few.count == 240
+    np.testing.assert_array_equal(few.inputs[0][[0, -1]], held_out.inputs[0][[0, -1]])
+    assert said == ["240 of these are measured, for more do not fit into the time limit"]

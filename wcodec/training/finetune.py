@@ -18,7 +18,7 @@ from wcodec.calibration.request import LearningRequest, OpenedSession, name_data
 from wcodec.calibration.time_limit import Deadline
 from wcodec.errors import BudgetError, RecipeError
 from wcodec.evaluation.evaluate import Evaluation, evaluate
-from wcodec.evaluation.examples import MAX_HELD_OUT, MAX_LABELLED, Batches, Examples
+from wcodec.evaluation.examples import MAX_HELD_OUT, MAX_LABELLED, MIN_HELD_OUT, Batches, Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.keras_backend import keep_weights
 from wcodec.evaluation.moved_images import augment_images, change_slightly
@@ -40,7 +40,7 @@ from wcodec.training.losses import build_targets
 from wcodec.training.qat_state import build_qat_state
 from wcodec.training.training_loop import TrainingLoop, TrainingState, finetune, start
 from wcodec.training.unit_sorting import sort_units
-from wcodec.training.validation import ValidationSet, label_outputs
+from wcodec.training.validation import ValidationSet, label_outputs, limit_held_out
 
 if TYPE_CHECKING:
     from keras import Model
@@ -104,18 +104,11 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     Raises: RecipeError, ModelFileError, UnsupportedError; BudgetError if no network within the budget is found.
     """
     started = time.monotonic()
-    opened = open_labelled(source, request, log, MAX_LABELLED)
-    model, measured = opened.model, time.monotonic()
-    validation = ValidationSet.of(model, opened.held_out)
-    pace = (time.monotonic() - measured) / opened.held_out.count
-    opened = replace(opened, learning=limit_by_time(opened.learning, pace, started + request.seconds, log))
-    budget = request.budget.complete(validation.kinds)
-    budget.check(validation.kinds)
-    request = replace(request, budget=budget)
-    opened = replace(opened, request=request)
-    log(f"budget: {budget}")
+    opened, validation = _open_in_time(source, request, log, started + request.seconds)
+    request = opened.request
+    log(f"budget: {request.budget}")
     epoch_log = EpochLog(opened, validation, size or FileSize())
-    data = prepare_training(model, opened.learning, request.seed, augmented=request.augment is not None)
+    data = prepare_training(opened.model, opened.learning, request.seed, augmented=request.augment is not None)
     settings = settings_of(source, request, opened.table.exact)
     state = request.state
     before = checkpoint.read(state, settings, TrainingState) if request.resume and state else None
@@ -128,7 +121,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
             checkpoint.save(state, now, settings)
         log(epoch_log.describe(now, candidate, loss))
 
-    qat = build_qat_state(model, data.targets, opened.table)
+    qat = build_qat_state(opened.model, data.targets, opened.table)
     loop = TrainingLoop(qat, data, validation, request.budget, request.epochs, report, started + request.seconds)
     before = before or _start(opened, loop, lambda *state: log(epoch_log.describe(*state)))
     candidates, finished = finetune(loop, before)
@@ -136,7 +129,7 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
     if finished and candidates and request.budget.bytes is None and candidates[0].bytes > SURE * before.initial_bytes:
         more = train_without_labels(opened, validation, request.budget, loop.deadline - time.monotonic())
         candidates, unlabelled = loop.best((*more, *candidates)), (*unlabelled, *more)
-    if candidates and any(candidates[0] is one for one in unlabelled):
+    if finished and candidates and any(candidates[0] is one for one in unlabelled):
         log(MADE_WITHOUT_LABELS)
     if not candidates:
         if state:
@@ -146,6 +139,24 @@ def train(source: Path, request: LearningRequest, log: Log, size: FileSize | Non
             f"errors of {opened.held_out.count:,} held-out examples"
         )
     return FinetuneResult(opened, validation, candidates, finished)
+
+
+def _open_in_time(
+    source: Path, request: LearningRequest, log: Log, deadline: float
+) -> tuple[OpenedSession, ValidationSet]:
+    """The network with as many examples as there is time for, and the measured original."""
+    opened = open_labelled(source, request, log, MAX_LABELLED)
+    model, held_out = opened.model, opened.held_out
+    if request.validation is None:
+        least = max(MIN_HELD_OUT, MAX_HELD_OUT // opened.predictions)
+        held_out = limit_held_out(model, held_out, least, request.seconds, log)
+    started = time.monotonic()
+    validation = ValidationSet.of(model, held_out)
+    pace = (time.monotonic() - started) / held_out.count
+    budget = request.budget.complete(validation.kinds)
+    budget.check(validation.kinds)
+    learning = limit_by_time(opened.learning, pace, deadline, log)
+    return replace(opened, request=replace(request, budget=budget), learning=learning, held_out=held_out), validation
 
 
 def _start(
@@ -218,7 +229,7 @@ def measure_file(
     """Measure what the finished .wcz loses on the held-out examples.
 
     is_predicted: see `Candidate`.
-    log: called with the loss on slightly changed copies of them, which shows whether the network was trained on them.
+    log: called with the loss on slightly changed copies of some, which shows whether the network was trained on them.
     Raises: BudgetError if the loss exceeds the budget.
     """
     request = found.opened.request
@@ -235,14 +246,16 @@ def measure_file(
 
 def _log_gap(found: FinetuneResult, restored: Model, measured: Evaluation, log: Log) -> None:
     """Log the accuracy on changed copies and on the examples. The figures decide nothing: see benchmarks/NOTES.md."""
-    copies = change_slightly(found.opened.held_out, found.opened.request.seed)
+    some = spread_evenly(np.arange(found.opened.held_out.count), MAX_HELD_OUT)
+    copies = change_slightly(found.opened.held_out.take(some), found.opened.request.seed)
     if copies is None:
         return
     changed = evaluate(restored, copies, found.opened.model)
     log(
         f"held-out examples: {measured.baseline_accuracy:.2f} -> {measured.accuracy:.2f} %, slightly changed copies of "
-        f"them: {changed.baseline_accuracy:.2f} -> {changed.accuracy:.2f} %. If the network was trained on the "
-        "held-out examples, new ones may lose as much as the copies; --validation V names examples to measure on"
+        f"{len(some):,} of them: {changed.baseline_accuracy:.2f} -> {changed.accuracy:.2f} %. If the network was "
+        "trained on the held-out examples, new ones may lose as much as the copies; --validation V names examples to "
+        "measure on"
     )
 
 

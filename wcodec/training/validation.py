@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ import numpy.typing as npt
 from wcodec.calibration.budget import AccuracyBudget
 from wcodec.calibration.quality import Z
 from wcodec.errors import RecipeError
-from wcodec.evaluation.examples import Examples
+from wcodec.evaluation.examples import Examples, spread_evenly
 from wcodec.evaluation.inference import compute_outputs
 from wcodec.evaluation.metrics import Outputs, Truth, find_hits_and_losses
 from wcodec.evaluation.model_loader import model_outputs, predicted_tasks
@@ -21,6 +23,12 @@ from wcodec.evaluation.output_scores import percent_rise
 
 if TYPE_CHECKING:
     from keras import Model
+
+
+MEASURED: Final = 0.02
+"""The fraction of the time limit that measuring one network may take."""
+FEW: Final = 200
+"""Examples that tell how long one takes."""
 
 
 class Scored(Protocol):
@@ -175,6 +183,28 @@ class ValidationSet:
         if budget.bytes is not None and not one.bytes <= budget.bytes:
             return "size"
         return next((each.limit for each in self.losses(one, budget) if not each.value <= each.bound), "")
+
+
+def limit_held_out(
+    model: Model, held_out: Examples, least: int, seconds: float, log: Callable[[str], None]
+) -> Examples:
+    """The examples, spread evenly, that the network answers in the fraction MEASURED of the time limit.
+
+    least:   the number of examples that are measured in any case.
+    seconds: the time limit.
+    """
+    if seconds == float("inf") or held_out.count <= least:
+        return held_out
+    few = held_out.take(np.arange(FEW))
+    compute_outputs(model, few)  # the first call compiles the network
+    started = time.monotonic()
+    compute_outputs(model, few)
+    pace = (time.monotonic() - started) / FEW
+    most = int(max(least, MEASURED * seconds / pace))
+    if most >= held_out.count:
+        return held_out
+    log(f"{most:,} of these are measured, for more do not fit into the time limit")
+    return held_out.take(spread_evenly(np.arange(held_out.count), most))
 
 
 def label_outputs(model: Model, examples: Examples, outputs: tuple[Outputs, ...]) -> tuple[OutputKind, ...]:
